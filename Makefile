@@ -1,0 +1,85 @@
+# Everything a contributor does, by name. `make` alone lists the targets.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV_VERSION := 0.13.9
+TOOLS := $(VENV)/tools
+UV := $(TOOLS)/bin/uv
+
+# The system's certificates, so that a proxy of the house is trusted; never a file that uv would write host names into.
+export UV_SYSTEM_CERTS := 1
+export UV_PYTHON_DOWNLOADS := never
+
+# Tests on all cores; TESTS narrows them: make test TESTS="tests/unit -k identity"
+TESTS ?=
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[36mmake %-10s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(UV): Makefile
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Tallystick needs Python 3.11 or newer; name one: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "This Python has no venv module: install it (on Debian: python3-venv), or name another: make PYTHON=…" >&2; exit 1; }
+	@echo "setting up $(VENV) (first run only)"
+	@$(PYTHON) -m venv $(TOOLS)
+	@$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@touch $@
+
+$(BIN)/python: | $(UV)
+	@$(UV) venv --quiet --allow-existing --python $$($(TOOLS)/bin/python -c 'import sys; print(sys._base_executable)') $(VENV)
+
+$(VENV)/.synced: requirements.lock pyproject.toml packages/tlog/pyproject.toml $(UV) | $(BIN)/python
+	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable packages/tlog --editable .
+	@touch $@
+
+.PHONY: setup
+setup: $(VENV)/.synced ## Install everything, at the locked versions, into .venv
+
+.PHONY: run
+run: setup ## Run the product: PostgreSQL, worker, API; prints the URLs and a ready token
+	@exec $(BIN)/tallystick up
+
+.PHONY: demo
+demo: setup ## Fill the running instance with a company's activity
+	@exec $(BIN)/tallystick demo
+
+.PHONY: format
+format: setup ## Format the code
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix --quiet .
+
+.PHONY: lint
+lint: setup ## Format check, lint, types, import contracts
+	@$(BIN)/ruff format --check --quiet . || { echo "run: make format" >&2; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/pyright --warnings
+	@$(BIN)/lint-imports
+
+.PHONY: audit
+audit: setup ## Look the locked dependencies up in the advisory database
+	@$(BIN)/pip-audit --requirement requirements.lock --disable-pip --progress-spinner off
+
+.PHONY: test
+test: setup ## Run the tests
+	@$(BIN)/pytest -n auto $(TESTS)
+
+.PHONY: check
+check: lint audit ## What CI runs: format, lint, types, imports, audit, tests with coverage
+	@$(BIN)/pytest -n auto --cov --cov-report=term $(TESTS)
+
+.PHONY: lock
+lock: $(UV) | $(BIN)/python ## Resolve the dependencies anew into requirements.lock
+	@$(UV) lock --quiet --python $(BIN)/python
+	@$(UV) export --quiet --frozen --all-groups --no-emit-workspace --no-header --no-annotate --format requirements-txt --output-file requirements.lock
+	@! grep -nE '://' requirements.lock || { echo "the lock names a host" >&2; exit 1; }
+
+.PHONY: clean
+clean: ## Remove what was built; the state directory stays
+	@rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis htmlcov .coverage*

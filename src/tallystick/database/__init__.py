@@ -1,0 +1,1 @@
+"""PostgreSQL: pools, roles, sessions of one log, migrations and partitions."""

@@ -1,0 +1,155 @@
+"""Applies the numbered SQL files in order, each in a transaction, one process at a time."""
+
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import resources
+from typing import TypeAlias
+
+import asyncpg
+
+from tallystick.database.partitions import make_partitions
+from tallystick.database.pools import read_role_passwords
+from tallystick.errors import ConfigurationError
+from tallystick.settings import DatabaseSettings
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+_LOCK_KEY = 0x7A11_7571
+_FILE_NAME = re.compile(r"(\d{4})_(\w+)\.sql")
+_LOCK_ATTEMPTS = 20
+
+_BOOK = """
+create schema if not exists tallystick;
+revoke all on schema tallystick from public;
+create table if not exists tallystick.migrations (
+    version int primary key, name text not null, checksum text not null,
+    applied_at timestamptz not null default clock_timestamp());
+create table if not exists tallystick.facts (name text primary key, value text not null);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One numbered file.
+
+    Attributes:
+        checksum: SHA-256 of the SQL in hex: a file that was applied never changes.
+    """
+
+    version: int
+    name: str
+    sql: str
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of the SQL, in hex."""
+        return hashlib.sha256(self.sql.encode()).hexdigest()
+
+
+def migrations(*, timescaledb: bool) -> list[Migration]:
+    """List this release's migrations in order.
+
+    Args:
+        timescaledb: Whether a file of the ``timescaledb`` folder takes the place of its namesake.
+    """
+    folder = resources.files("tallystick.database.migrations")
+    found: dict[int, Migration] = {}
+    for place in (folder, folder / "timescaledb") if timescaledb else (folder,):
+        for file in place.iterdir():
+            if match := _FILE_NAME.fullmatch(file.name):
+                found[int(match[1])] = Migration(int(match[1]), match[2], file.read_text(encoding="utf-8"))
+    return [found[version] for version in sorted(found)]
+
+
+async def _decide_timescaledb(connection: Connection, wanted: str) -> bool:
+    """Whether the log is a hypertable: decided once, then only confirmed."""
+    recorded = await connection.fetchval("select value from tallystick.facts where name = 'timescaledb'")
+    if recorded is None:
+        present = await connection.fetchval(
+            "select exists (select from pg_available_extensions where name = 'timescaledb')"
+        )
+        if wanted == "on" and not present:
+            raise ConfigurationError(
+                "TALLYSTICK_DATABASE__TIMESCALEDB is on, but this PostgreSQL has no TimescaleDB: install the extension or set it to auto"
+            )
+        recorded = "on" if present and wanted != "off" else "off"
+        await connection.execute(
+            "insert into tallystick.facts (name, value) values ('timescaledb', $1)", recorded
+        )
+    if wanted not in ("auto", recorded):
+        raise ConfigurationError(
+            f"this database was made with TimescaleDB {recorded}, and that cannot change: set TALLYSTICK_DATABASE__TIMESCALEDB to "
+            f"{recorded} or auto, or move the events to a new database"
+        )
+    return recorded == "on"
+
+
+async def _apply(connection: Connection, migration: Migration, lock_timeout: float) -> None:
+    for attempt in range(1, _LOCK_ATTEMPTS + 1):
+        try:
+            async with connection.transaction():
+                await connection.execute(f"set local lock_timeout = '{lock_timeout * 1000:.0f}ms'")
+                await connection.execute(migration.sql)
+                await connection.execute(
+                    "insert into tallystick.migrations (version, name, checksum) values ($1, $2, $3)",
+                    migration.version,
+                    migration.name,
+                    migration.checksum,
+                )
+        except asyncpg.LockNotAvailableError:
+            if attempt == _LOCK_ATTEMPTS:
+                raise ConfigurationError(
+                    f"migration {migration.version} could not get its locks in {attempt} attempts: end long transactions, then run it again"
+                ) from None
+        else:
+            return
+
+
+async def migrate(
+    settings: DatabaseSettings, report: Callable[[str], None] = lambda _: None
+) -> list[Migration]:
+    """Bring the schema to this release's state; a newer schema is left as it is.
+
+    Args:
+        settings: `url` must be a direct connection as the schema's owner, not through a transaction-mode pooler.
+        report: Called with a line for each step.
+
+    Returns:
+        The migrations that were applied now.
+
+    Raises:
+        ConfigurationError: No URL, a contradiction with what was decided before, or an applied file that has changed.
+    """
+    if settings.url is None:
+        raise ConfigurationError("set TALLYSTICK_DATABASE__URL, or start everything with `tallystick up`")
+    connection: Connection = await asyncpg.connect(
+        settings.url.get_secret_value(), timeout=settings.connect_timeout
+    )
+    try:
+        await connection.execute("select pg_advisory_lock($1)", _LOCK_KEY)
+        await connection.execute(_BOOK)
+        ours = migrations(timescaledb=await _decide_timescaledb(connection, settings.timescaledb))
+        applied = {
+            row["version"]: row["checksum"]
+            for row in await connection.fetch("select version, checksum from tallystick.migrations")
+        }
+        for migration in ours:
+            if applied.get(migration.version, migration.checksum) != migration.checksum:
+                raise ConfigurationError(
+                    f"migration {migration.version} was applied with other contents: this is not the code that made the database"
+                )
+        new = [migration for migration in ours if migration.version not in applied]
+        for migration in new:
+            report(f"migration {migration.version:04d} {migration.name.replace('_', ' ')}")
+            await _apply(connection, migration, settings.lock_timeout)
+        for role, password in read_role_passwords(settings.role_passwords).items():
+            quoted = await connection.fetchval(
+                "select format('alter role %I password %L', $1::text, $2::text)", role, password
+            )
+            await connection.execute(quoted)
+        await make_partitions(connection, settings.partition_interval)
+        return new
+    finally:
+        await connection.close()
