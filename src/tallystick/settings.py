@@ -1,7 +1,7 @@
 """All settings, in one frozen object read once from the environment (prefix ``TALLYSTICK_``).
 
-Groups nest with two underscores: ``TALLYSTICK_DATABASE__POOL_SIZE=20``. `docs/reference/settings.md` is generated from the
-descriptions here.
+Groups nest with two underscores: ``TALLYSTICK_DATABASE__READER_CONNECTIONS=20``.
+`docs/reference/settings.md` is generated from the descriptions here.
 """
 
 from pathlib import Path
@@ -21,48 +21,46 @@ class DatabaseSettings(_Group):
     """PostgreSQL: where it is, and how it is used."""
 
     url: SecretStr | None = Field(
-        None,
+        default=None,
         description="Connection URL of an external PostgreSQL as the schema's owner; the embedded server when absent.",
     )
     role_passwords: Path | None = Field(
-        None,
-        description="File of `role=password` lines for the login roles; absent where the server trusts its local socket.",
+        default=None,
+        description="File of `role=password` lines for the login roles; absent where the server trusts its socket.",
     )
     timescaledb: Literal["auto", "on", "off"] = Field(
-        "auto",
-        description="Use TimescaleDB: where present, always, or never. Decided by the first migration for good.",
+        default="auto",
+        description="Use TimescaleDB: where present, always or never. The first migration decides for good.",
     )
     partition_interval: Literal["day", "month"] = Field(
-        "month",
-        description="Span of one partition of the events, by arrival. Day at high volume; keep them under 150.",
+        default="month",
+        description="Span of a partition of the events, by arrival. Day at high volume; keep them under 150.",
     )
     writer_connections: int = Field(
-        3, ge=2, le=32, description="Connections a process appends over; one is for large bodies."
+        default=3, ge=2, le=32, description="Connections a process appends over; one is for large bodies."
     )
-    reader_connections: int = Field(8, ge=1, le=200, description="Most connections a process reads over.")
+    reader_connections: int = Field(default=8, ge=1, le=200, description="Most connections a process reads over.")
     control_connections: int = Field(
-        3, ge=1, le=50, description="Most connections a process uses for tenants and revocations."
+        default=3, ge=1, le=50, description="Most connections a process uses for tenants and revocations."
     )
-    connect_timeout: Seconds = Field(5, description="Seconds to wait for a new connection.")
+    connect_timeout: Seconds = Field(default=5, description="Seconds to wait for a new connection.")
     acquire_timeout: Seconds = Field(
-        5, description="Seconds to wait for a free pooled connection before a 503."
+        default=5, description="Seconds to wait for a free pooled connection before a 503."
     )
     statement_timeout: Seconds = Field(
-        15, description="Seconds after which the server ends a reader's or control statement."
+        default=15, description="Seconds after which the server ends a reader's or control statement."
     )
     append_timeout: Seconds = Field(
-        30, description="Seconds after which an append is given up; its requests get a 503."
+        default=30, description="Seconds after which an append is given up; its requests get a 503."
     )
-    lock_timeout: Seconds = Field(
-        5, description="Seconds to wait for a lock, appends and migrations included."
-    )
+    lock_timeout: Seconds = Field(default=5, description="Seconds to wait for a lock, appends and migrations included.")
     idle_in_transaction_timeout: Seconds = Field(
-        30, description="Seconds a transaction may idle: no read holds a snapshot longer."
+        default=30, description="Seconds a transaction may idle: no read holds a snapshot longer."
     )
     statement_cache: int = Field(
-        256,
+        default=256,
         ge=0,
-        description="Prepared statements kept per connection; 0 behind a pooler in transaction mode that cannot keep them.",
+        description="Prepared statements kept per connection; 0 behind a pooler that cannot keep them.",
     )
 
 
@@ -70,122 +68,130 @@ class ApiSettings(_Group):
     """The HTTP door."""
 
     processes: int = Field(
-        1, ge=1, le=64, description="API processes that `tallystick up` runs on the one port."
+        default=1, ge=1, le=64, description="API processes that `tallystick up` runs on the one port."
     )
     max_body_bytes: int = Field(
-        16 * 1024 * 1024, ge=1024, description="Largest body, before and after decompression, in bytes."
+        default=16 * 1024 * 1024,
+        ge=1024,
+        description="Largest body, before and after decompression, in bytes.",
     )
-    max_event_bytes: int = Field(256 * 1024, ge=1024, description="Largest single event as sent, in bytes.")
-    max_bulk_events: int = Field(10_000, ge=1, le=100_000, description="Most events in one bulk request.")
+    max_event_bytes: int = Field(default=256 * 1024, ge=1024, description="Largest single event as sent, in bytes.")
+    max_bulk_events: int = Field(default=10_000, ge=1, le=100_000, description="Most events in one bulk request.")
     trusted_proxies: tuple[str, ...] = Field(
-        (), description="Addresses or networks whose `X-Forwarded-For` is believed; none by default."
+        default=(), description="Addresses or networks whose `X-Forwarded-For` is believed; none by default."
     )
-    drain_timeout: Seconds = Field(20, description="Seconds that requests in flight get to end at shutdown.")
-    keep_alive: int = Field(75, ge=1, description="Seconds an idle connection is kept.")
+    drain_timeout: Seconds = Field(default=20, description="Seconds that requests in flight get to end at shutdown.")
+    keep_alive: int = Field(default=75, ge=1, description="Seconds an idle connection is kept.")
 
 
 class EventSettings(_Group):
     """What an event may hold. Lengths count Unicode code points."""
 
-    max_depth: int = Field(
-        16, ge=1, le=64, description="Deepest nesting in `before`, `after` and `metadata`."
-    )
-    max_keys: int = Field(1000, ge=1, description="Most object keys and array items in one event.")
-    max_key_length: int = Field(256, ge=1, description="Longest key in `before`, `after` and `metadata`.")
+    max_depth: int = Field(default=16, ge=1, le=64, description="Deepest nesting in `before`, `after` and `metadata`.")
+    max_keys: int = Field(default=1000, ge=1, description="Most object keys and array items in one event.")
+    max_key_length: int = Field(default=256, ge=1, description="Longest key in `before`, `after` and `metadata`.")
     max_past: int = Field(
-        7 * 86_400, ge=60, description="Seconds a `timestamp` may lie in the past without `logs:import`."
+        default=7 * 86_400,
+        ge=60,
+        description="Seconds a `timestamp` may lie in the past without `logs:import`.",
     )
-    max_future: int = Field(300, ge=0, le=3600, description="Seconds a `timestamp` may lie in the future.")
+    max_future: int = Field(default=300, ge=0, le=3600, description="Seconds a `timestamp` may lie in the future.")
 
 
 class WriterSettings(_Group):
     """Group commit."""
 
-    queue_events: int = Field(20_000, ge=100, description="Most events waiting in a process; beyond it, 503.")
+    queue_events: int = Field(default=50_000, ge=100, description="Most events waiting in a process; beyond it, 503.")
     queue_bytes: int = Field(
-        64 * 1024 * 1024, ge=1024 * 1024, description="Most bytes waiting in a process; beyond it, 503."
+        default=64 * 1024 * 1024,
+        ge=1024 * 1024,
+        description="Most bytes waiting in a process; beyond it, 503.",
     )
-    batch_events: int = Field(2_000, ge=1, description="Most events in one transaction.")
-    batch_bytes: int = Field(4 * 1024 * 1024, ge=1024, description="Most bytes in one transaction.")
+    batch_events: int = Field(default=2_000, ge=1, description="Most events in one transaction.")
+    batch_bytes: int = Field(default=4 * 1024 * 1024, ge=1024, description="Most bytes in one transaction.")
     large_events: int = Field(
-        1_000, ge=1, description="A request of more events is stored on the connection for large bodies."
+        default=1_000,
+        ge=1,
+        description="A request of more events is stored on the connection for large bodies.",
     )
-    access_share: float = Field(0.2, gt=0, lt=1, description="Share of the queue reserved for access logs.")
+    access_share: float = Field(default=0.2, gt=0, lt=1, description="Share of the queue reserved for access logs.")
 
 
 class AuthSettings(_Group):
     """Who may come in."""
 
-    issuer: str = Field("tallystick", description="`iss` of the tokens that this installation makes.")
-    audience: str = Field("tallystick", description="`aud` that every token must carry.")
+    issuer: str = Field(default="tallystick", description="`iss` of the tokens that this installation makes.")
+    audience: str = Field(default="tallystick", description="`aud` that every token must carry.")
     algorithms: tuple[Literal["EdDSA", "RS256", "ES256", "HS256"], ...] = Field(
-        ("EdDSA", "RS256", "ES256"),
+        default=("EdDSA", "RS256", "ES256"),
         description="Signature algorithms that are accepted. HS256 only when named here.",
     )
     external_issuers: dict[str, str] = Field(
         default_factory=dict,
         description="Further issuers as JSON: `iss` to the URL of its JWKS (https, or http on loopback).",
     )
-    jwks_cache: Seconds = Field(300, description="Seconds that a JWKS is used before it is fetched again.")
+    jwks_cache: Seconds = Field(default=300, description="Seconds that a JWKS is used before it is fetched again.")
     leeway: float = Field(
-        10, ge=0, le=300, description="Seconds of clock difference forgiven in `exp`, `nbf` and `iat`."
+        default=10,
+        ge=0,
+        le=300,
+        description="Seconds of clock difference forgiven in `exp`, `nbf` and `iat`.",
     )
-    max_token_bytes: int = Field(8192, ge=256, description="Longest token that is looked at.")
+    max_token_bytes: int = Field(default=8192, ge=256, description="Longest token that is looked at.")
     tenants_claim: str = Field(
-        "tenants", description='Claim with the tenants a token may use; `["*"]` is a platform admin\'s.'
+        default="tenants",
+        description='Claim with the tenants a token may use; `["*"]` is a platform admin\'s.',
     )
-    tenant_claim: str = Field(
-        "tenant_id", description="Claim with the tenant used when a request names none."
-    )
-    role_claim: str = Field("role", description="Claim with the role, or with an object of tenant to role.")
+    tenant_claim: str = Field(default="tenant_id", description="Claim with the tenant used when a request names none.")
+    role_claim: str = Field(default="role", description="Claim with the role, or with an object of tenant to role.")
     user_claim: str = Field(
-        "sub", description="Claim whose value is the `user_id` of a principal's own events."
+        default="sub", description="Claim whose value is the `user_id` of a principal's own events."
     )
-    scope_claim: str = Field("scope", description="Claim with space-separated scopes that narrow a token.")
+    scope_claim: str = Field(default="scope", description="Claim with space-separated scopes that narrow a token.")
     freshness: Seconds = Field(
-        5, le=60, description="Seconds within which a revocation or suspension holds on every process."
+        default=5,
+        le=60,
+        description="Seconds within which a revocation or suspension holds on every process.",
     )
 
 
 class RateSettings(_Group):
     """Rate limits. An event costs one; every other request costs one."""
 
-    enabled: bool = Field(True, description="Whether rates are limited at all.")
-    principal_per_minute: int = Field(
-        3_000_000, ge=1, description="Cost that one principal may use a minute."
-    )
+    enabled: bool = Field(default=True, description="Whether rates are limited at all.")
+    principal_per_minute: int = Field(default=3_000_000, ge=1, description="Cost that one principal may use a minute.")
     tenant_per_minute: int = Field(
-        6_000_000, ge=1, description="Cost that all principals of one tenant may use a minute."
+        default=6_000_000, ge=1, description="Cost that all principals of one tenant may use a minute."
     )
     on_failure: Literal["closed", "open"] = Field(
-        "closed", description="What happens when the limiter itself fails: refuse with 503, or let pass."
+        default="closed",
+        description="What happens when the limiter itself fails: refuse with 503, or let pass.",
     )
 
 
 class LogSettings(_Group):
     """Our own log lines. They never hold an event's content or a token."""
 
-    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severity written.")
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="Least severity written.")
     format: Literal["auto", "json", "pretty"] = Field(
-        "auto", description="JSON, or coloured text; auto is text in a terminal."
+        default="auto", description="JSON, or coloured text; auto is text in a terminal."
     )
 
 
 class Settings(BaseSettings):
     """Everything that can be set."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="TALLYSTICK_", env_nested_delimiter="__", frozen=True, extra="ignore"
-    )
+    model_config = SettingsConfigDict(env_prefix="TALLYSTICK_", env_nested_delimiter="__", frozen=True, extra="ignore")
 
-    home: Path = Field(Path(".tallystick"), description="State directory: data, keys, logs and `run.json`.")
-    host: str = Field("127.0.0.1", description="Address the API listens on.")
-    port: int = Field(8080, ge=0, le=65535, description="Port the API listens on; 0 takes any free one.")
+    home: Path = Field(default=Path(".tallystick"), description="State directory: data, keys, logs and `run.json`.")
+    host: str = Field(default="127.0.0.1", description="Address the API listens on.")
+    port: int = Field(default=8080, ge=0, le=65535, description="Port the API listens on; 0 takes any free one.")
     key_dir: Path | None = Field(
-        None, description="Folder of the secret key files; `keys` under the state directory when absent."
+        default=None,
+        description="Folder of the secret key files; `keys` under the state directory when absent.",
     )
     max_scan: int = Field(
-        20_000,
+        default=20_000,
         ge=100,
         description="Most events that one filtered listing looks at before it answers with a cursor.",
     )

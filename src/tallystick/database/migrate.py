@@ -72,16 +72,15 @@ async def _decide_timescaledb(connection: Connection, wanted: str) -> bool:
         )
         if wanted == "on" and not present:
             raise ConfigurationError(
-                "TALLYSTICK_DATABASE__TIMESCALEDB is on, but this PostgreSQL has no TimescaleDB: install the extension or set it to auto"
+                "TALLYSTICK_DATABASE__TIMESCALEDB is on, but this PostgreSQL has no TimescaleDB: "
+                "install the extension or set it to auto"
             )
         recorded = "on" if present and wanted != "off" else "off"
-        await connection.execute(
-            "insert into tallystick.facts (name, value) values ('timescaledb', $1)", recorded
-        )
+        await connection.execute("insert into tallystick.facts (name, value) values ('timescaledb', $1)", recorded)
     if wanted not in ("auto", recorded):
         raise ConfigurationError(
-            f"this database was made with TimescaleDB {recorded}, and that cannot change: set TALLYSTICK_DATABASE__TIMESCALEDB to "
-            f"{recorded} or auto, or move the events to a new database"
+            f"this database was made with TimescaleDB {recorded}, and that cannot change: set "
+            f"TALLYSTICK_DATABASE__TIMESCALEDB to {recorded} or auto, or move the events to a new database"
         )
     return recorded == "on"
 
@@ -101,15 +100,14 @@ async def _apply(connection: Connection, migration: Migration, lock_timeout: flo
         except asyncpg.LockNotAvailableError:
             if attempt == _LOCK_ATTEMPTS:
                 raise ConfigurationError(
-                    f"migration {migration.version} could not get its locks in {attempt} attempts: end long transactions, then run it again"
+                    f"migration {migration.version} could not get its locks in {attempt} attempts: "
+                    "end long transactions, then run it again"
                 ) from None
         else:
             return
 
 
-async def migrate(
-    settings: DatabaseSettings, report: Callable[[str], None] = lambda _: None
-) -> list[Migration]:
+async def migrate(settings: DatabaseSettings, report: Callable[[str], None] = lambda _: None) -> list[Migration]:
     """Bring the schema to this release's state; a newer schema is left as it is.
 
     Args:
@@ -124,9 +122,7 @@ async def migrate(
     """
     if settings.url is None:
         raise ConfigurationError("set TALLYSTICK_DATABASE__URL, or start everything with `tallystick up`")
-    connection: Connection = await asyncpg.connect(
-        settings.url.get_secret_value(), timeout=settings.connect_timeout
-    )
+    connection: Connection = await asyncpg.connect(settings.url.get_secret_value(), timeout=settings.connect_timeout)
     try:
         await connection.execute("select pg_advisory_lock($1)", _LOCK_KEY)
         await connection.execute(_BOOK)
@@ -138,7 +134,8 @@ async def migrate(
         for migration in ours:
             if applied.get(migration.version, migration.checksum) != migration.checksum:
                 raise ConfigurationError(
-                    f"migration {migration.version} was applied with other contents: this is not the code that made the database"
+                    f"migration {migration.version} was applied with other contents: "
+                    "this is not the code that made the database"
                 )
         new = [migration for migration in ours if migration.version not in applied]
         for migration in new:

@@ -1,6 +1,6 @@
 """Which failures mean that PostgreSQL does not answer, as against an answer that says no."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import asyncpg
@@ -22,11 +22,11 @@ OUTAGES: tuple[type[BaseException], ...] = (
     asyncpg.PostgresSystemError,
     asyncpg.ReadOnlySQLTransactionError,
 )
-"""What a caller may answer with 503: lost or refused connections, shutdown, timeouts, full disk, I/O errors, a standby."""
+"""What a caller may answer with 503: no connection, shutdown, timeouts, a full disk, I/O errors, a standby."""
 
 
 @asynccontextmanager
-async def as_database_down() -> AsyncIterator[None]:
+async def as_database_down() -> AsyncGenerator[None]:
     """Turn an outage inside the block into `DatabaseDownError`."""
     try:
         yield

@@ -1,1 +1,1 @@
-"""The numbered SQL files, applied in order by `database.migrate`; those under ``timescaledb`` take their namesake's place there."""
+"""The numbered SQL files that `database.migrate` applies; one under ``timescaledb`` replaces its namesake."""

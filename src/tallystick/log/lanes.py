@@ -1,0 +1,225 @@
+"""The bounded queue before the writer: two lanes, and fair shares between the logs in each."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from tallystick.errors import OverloadedError
+from tallystick.log.model import PreparedEvent
+from tallystick.log.retries import RequestKey
+from tallystick.settings import WriterSettings
+
+Lane = Literal["events", "access"]
+
+_QUANTUM: Final = 100
+"""Events that a log may put into a batch per round while others wait (deficit round robin, Shreedhar & Varghese 1995)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Where an event lies, as its 201 says.
+
+    Attributes:
+        known: Whether it was there before: the answer to a retry.
+    """
+
+    id: str
+    seq: int
+    leaf_hash: str
+    received_at: str
+    known: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a request.
+
+    Attributes:
+        stored: As long as the request's events; None where one contradicts an earlier event of its `event_id`.
+        answer: The response body: rendered now, or as it was when the same request first came.
+    """
+
+    stored: Sequence[Stored | None]
+    answer: bytes
+
+
+@dataclass(eq=False, slots=True)
+class Append:
+    """One request to the writer.
+
+    Attributes:
+        log_id: The log.
+        events: In the order of their seqs-to-be.
+        render: Makes the answer of what was stored; called inside the transaction, so it must be quick.
+        key: The request's own retry key.
+        lane: Which share of the queue it uses.
+        skip_conflicts: Store the rest when an `event_id` came with other content; else the whole request fails.
+        alone: Not to share a transaction.
+    """
+
+    log_id: int
+    events: Sequence[PreparedEvent]
+    render: Callable[[Sequence[Stored | None]], bytes]
+    key: RequestKey | None = None
+    lane: Lane = "events"
+    skip_conflicts: bool = False
+    alone: bool = False
+    done: "asyncio.Future[Outcome]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    bytes: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.bytes = sum(len(event.rest) for event in self.events)
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether a retry key is to be looked up."""
+        return self.key is not None or any(event.event_id is not None for event in self.events)
+
+
+@dataclass(slots=True)
+class _Log:
+    """The requests of one log that wait, and its credit in the round robin."""
+
+    waiting: deque[Append] = field(default_factory=deque[Append])
+    events: int = 0
+    credit: int = 0
+
+
+class Lanes:
+    """Requests that wait, by lane and log. Knows nothing of tasks or the database.
+
+    A log whose batch is being stored is *busy*: its further requests gather and go together. Not thread-safe.
+    """
+
+    def __init__(self, settings: WriterSettings) -> None:
+        self._settings = settings
+        self._lanes: dict[Lane, dict[int, _Log]] = {"access": {}, "events": {}}
+        self._busy: set[int] = set()
+        self._held_events: dict[Lane, int] = {"access": 0, "events": 0}
+        self._held_bytes = 0
+
+    @property
+    def held_events(self) -> int:
+        """Events accepted and not yet answered: waiting or being stored."""
+        return sum(self._held_events.values())
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of their bodies."""
+        return self._held_bytes
+
+    def offer(self, append: Append) -> None:
+        """Let a request wait.
+
+        Raises:
+            OverloadedError: No room, or its log already has its share; nothing was taken.
+        """
+        settings = self._settings
+        count = len(append.events)
+        reserved = int(settings.queue_events * settings.access_share)
+        room = settings.queue_events if append.lane == "access" else settings.queue_events - reserved
+        held = self.held_events if append.lane == "access" else self._held_events["events"]
+        logs = self._lanes[append.lane]
+        log = logs.get(append.log_id)
+        if held + count > room or self._held_bytes + append.bytes > settings.queue_bytes:
+            raise OverloadedError(
+                "too many events are waiting to be stored; nothing of this request was, so send it again"
+            )
+        # Half of the room is for whoever comes next, however much one log sends.
+        share = max(room // 2 // max(len(logs), 1), _QUANTUM)
+        if log is not None and log.events and log.events + count > share:
+            raise OverloadedError("this log has as many events waiting as its fair share; send this request again")
+        if log is None:
+            log = logs[append.log_id] = _Log()
+        log.waiting.append(append)
+        log.events += count
+        self._held_events[append.lane] += count
+        self._held_bytes += append.bytes
+
+    def put_back(self, appends: Iterable[Append]) -> None:
+        """Return requests that were taken, in order, before everything else of their logs, to be stored alone."""
+        for append in reversed(list(appends)):
+            append.alone = True
+            log = self._lanes[append.lane].setdefault(append.log_id, _Log())
+            log.waiting.appendleft(append)
+            log.events += len(append.events)
+
+    def take(self, *, large: bool) -> list[Append]:
+        """Take the next batch and mark its logs busy; empty when nothing is ready.
+
+        Args:
+            large: Take one request over `large_events`, else as many others as fit.
+        """
+        batch: list[Append] = []
+        room = _Room(self._settings.batch_events, self._settings.batch_bytes)
+        for lane in self._lanes:
+            if batch and batch[0].alone:
+                break
+            batch.extend(self._take_from(self._lanes[lane], room, large=large, alone_allowed=not batch))
+            if large and batch:
+                break
+        self._busy.update(append.log_id for append in batch)
+        return batch
+
+    def release(self, batch: Iterable[Append]) -> None:
+        """The batch's logs are no longer busy."""
+        self._busy.difference_update(append.log_id for append in batch)
+
+    def forget(self, append: Append) -> None:
+        """The request was answered: its room is free."""
+        self._held_events[append.lane] -= len(append.events)
+        self._held_bytes -= append.bytes
+
+    def _is_large(self, append: Append) -> bool:
+        return len(append.events) > self._settings.large_events
+
+    def _take_from(self, logs: dict[int, _Log], room: "_Room", *, large: bool, alone_allowed: bool) -> Iterator[Append]:
+        ready = [log_id for log_id, log in logs.items() if log_id not in self._busy and log.waiting]
+        ready = [log_id for log_id in ready if self._is_large(logs[log_id].waiting[0]) == large]
+        if alone_allowed:
+            for log_id in ready:
+                if large or logs[log_id].waiting[0].alone:
+                    yield self._pop(logs, log_id)
+                    return
+        while ready and room:
+            still: list[int] = []
+            for log_id in ready:
+                log = logs[log_id]
+                log.credit += _QUANTUM
+                while log.waiting and self._fits(log, room, large=large):
+                    room.use(log.waiting[0])
+                    log.credit -= len(log.waiting[0].events)
+                    yield self._pop(logs, log_id)
+                if log.waiting and not log.waiting[0].alone and not self._is_large(log.waiting[0]):
+                    still.append(log_id)
+            ready = still
+
+    def _fits(self, log: _Log, room: "_Room", *, large: bool) -> bool:
+        head = log.waiting[0]
+        return bool(room) and not head.alone and self._is_large(head) == large and len(head.events) <= log.credit
+
+    def _pop(self, logs: dict[int, _Log], log_id: int) -> Append:
+        """Take a log's first request; the log goes to the end of its lane, or away when nothing of it waits."""
+        log = logs.pop(log_id)
+        append = log.waiting.popleft()
+        log.events -= len(append.events)
+        if log.waiting:
+            logs[log_id] = log
+        return append
+
+
+@dataclass(slots=True)
+class _Room:
+    """What still fits into a batch; a first request always does."""
+
+    events: int
+    bytes: int
+
+    def __bool__(self) -> bool:
+        return self.events > 0 and self.bytes > 0
+
+    def use(self, append: Append) -> None:
+        self.events -= len(append.events)
+        self.bytes -= append.bytes
