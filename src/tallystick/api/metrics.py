@@ -1,0 +1,56 @@
+"""Prometheus metrics: what the HTTP door counts, and `/metrics` over one process or several on the same port."""
+
+import os
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
+
+MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+
+
+class HttpMetrics:
+    """Durations of requests by method, route template and status. Nothing that a client chose becomes a label."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._seconds = Histogram(
+            "tallystick_http_request_seconds",
+            "Seconds from a request's first byte to its answer's last.",
+            ("method", "route", "status"),
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._children: dict[tuple[str, str, int], Histogram] = {}
+
+    def observe(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count one answered request."""
+        key = (method, route, status)
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = self._seconds.labels(method, route, str(status))
+        child.observe(seconds)
+
+
+def make_registry() -> CollectorRegistry:
+    """A registry of our own, with the process's memory, CPU and open files where no other process shares the port."""
+    registry = CollectorRegistry()
+    if MULTIPROCESS_VARIABLE not in os.environ:
+        ProcessCollector(registry=registry)
+    return registry
+
+
+def render(registry: CollectorRegistry) -> tuple[bytes, str]:
+    """The metrics in Prometheus' text format, and its content type.
+
+    With `PROMETHEUS_MULTIPROC_DIR` set they are those of all processes that share it, whichever of them was asked.
+    """
+    if MULTIPROCESS_VARIABLE in os.environ:
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)
+    return generate_latest(registry), CONTENT_TYPE_LATEST

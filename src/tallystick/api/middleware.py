@@ -1,0 +1,156 @@
+"""What surrounds every request: correlation id, common headers, the access line, metrics, and the answer to a bug.
+
+One pure ASGI layer, the outermost, since each layer costs every request a call and a closure.
+"""
+
+import re
+import secrets
+from collections.abc import Iterable
+from time import perf_counter
+from typing import Any
+
+import structlog
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tallystick.api.metrics import HttpMetrics
+from tallystick.api.problems import internal_error, problem_response
+from tallystick.errors import TooLargeError
+
+_REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
+_TRACEPARENT = re.compile(rb"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+_CLIENT_CLOSED = 499
+_UNMATCHED = "unmatched"
+_METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
+
+
+def correlation_id(request_id: bytes | None, traceparent: bytes | None) -> str:
+    """Choose the id by which one request is found again in answers and log lines.
+
+    Args:
+        request_id: `X-Request-Id` as sent: taken when it is 1 to 128 visible ASCII characters.
+        traceparent: W3C Trace Context §3.2: its trace id is taken otherwise.
+
+    Returns:
+        One of those, or else 32 random hexadecimal digits.
+    """
+    if request_id is not None and _REQUEST_ID.fullmatch(request_id):
+        return request_id.decode("ascii")
+    if traceparent is not None and (match := _TRACEPARENT.fullmatch(traceparent)):
+        return match[1].decode("ascii")
+    return secrets.token_hex(16)
+
+
+class _Exchange:
+    """One request and what is known of its response."""
+
+    __slots__ = ("correlation_id", "extra_headers", "head", "send", "started", "status")
+
+    def __init__(self, correlation: str, send: Send, *, head: bool) -> None:
+        self.correlation_id = correlation
+        self.extra_headers: dict[str, str] = {}
+        self.head = head
+        self.send = send
+        self.started = False
+        self.status = 0
+
+    async def respond(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.started = True
+            self.status = message["status"]
+            message["headers"] = self._headers(message.get("headers", ()))
+        elif self.head:
+            message = {**message, "body": b""}
+        await self.send(message)
+
+    def _headers(self, given: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        headers = list(given)
+        names = {name for name, _ in headers}
+        for name, value in self.extra_headers.items():
+            raw = name.lower().encode("latin-1")
+            if raw not in names:
+                headers.append((raw, value.encode("latin-1")))
+                names.add(raw)
+        if b"cache-control" not in names:
+            headers.append((b"cache-control", b"no-store"))
+        headers.append((b"x-content-type-options", b"nosniff"))
+        headers.append((b"x-request-id", self.correlation_id.encode("ascii")))
+        return headers
+
+
+class Edge:
+    """The outermost layer of the application.
+
+    It gives each request `request.state.correlation_id` and `request.state.response_headers`, a dict whose
+    entries are added to the response; `request.state.subject`, when authentication sets it, is named in the
+    access line.
+
+    Args:
+        app: The application inside.
+        metrics: Where durations are counted.
+        max_body_bytes: A larger `Content-Length` is refused before anything is read; bodies of unknown length
+            are counted by whoever reads them.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: HttpMetrics, max_body_bytes: int) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._max_body_bytes = max_body_bytes
+        self._log: Any = structlog.get_logger("tallystick.access")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; other kinds of connection pass through."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begun = perf_counter()
+        request_id = traceparent = length = None
+        for name, value in scope["headers"]:
+            if name == b"x-request-id":
+                request_id = value
+            elif name == b"traceparent":
+                traceparent = value
+            elif name == b"content-length":
+                length = value
+        method = scope["method"]
+        exchange = _Exchange(correlation_id(request_id, traceparent), send, head=method == "HEAD")
+        state = scope.setdefault("state", {})
+        state["correlation_id"] = exchange.correlation_id
+        state["response_headers"] = exchange.extra_headers
+        if exchange.head:
+            scope = {**scope, "method": "GET"}
+        tokens = structlog.contextvars.bind_contextvars(request_id=exchange.correlation_id)
+        try:
+            await self._serve(exchange, scope, receive, length)
+        finally:
+            self._account(exchange, scope, method, perf_counter() - begun)
+            structlog.contextvars.reset_contextvars(**tokens)
+
+    async def _serve(self, exchange: _Exchange, scope: Scope, receive: Receive, length: bytes | None) -> None:
+        try:
+            if length is not None and length.isdigit() and int(length) > self._max_body_bytes:
+                refusal = TooLargeError(f"the body may have up to {self._max_body_bytes} bytes: send less at a time")
+                await problem_response(refusal, exchange.correlation_id)(scope, receive, exchange.respond)
+                return
+            await self._app(scope, receive, exchange.respond)
+        except ClientDisconnect:
+            pass  # nobody is left to answer
+        except Exception:  # noqa: BLE001 - the last place that can answer: log it and say nothing of it
+            self._log.exception("a request failed unexpectedly")
+            exchange.status = 500
+            if not exchange.started:
+                await internal_error(exchange.correlation_id)(scope, receive, exchange.respond)
+
+    def _account(self, exchange: _Exchange, scope: Scope, method: str, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path_format", _UNMATCHED)
+        method = method if method in _METHODS else "OTHER"
+        status = exchange.status or _CLIENT_CLOSED
+        self._metrics.observe(method, route, status, seconds)
+        self._log.info(
+            "request",
+            method=method,
+            route=route,
+            status=status,
+            ms=round(seconds * 1000, 2),
+            subject=scope["state"].get("subject"),
+        )

@@ -1,0 +1,128 @@
+"""Every tenant in memory: followed by version, asked for at once when missing, refused when too old to trust."""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+import structlog
+
+from tallystick.auth.tenancy import TenantState
+from tallystick.database.outage import as_database_down
+from tallystick.database.pools import Database
+from tallystick.errors import DatabaseDownError, UnavailableError
+from tallystick.tenants.model import PLATFORM, is_tenant_id
+from tallystick.tenants.queries import changes_since, newest_version
+
+POLL_INTERVAL = 1.0
+"""Seconds between two looks at the database."""
+
+MISS_MEMORY = 1.0
+"""Seconds for which an id that nobody has is not asked for again."""
+
+MAX_MISSES = 4096
+
+
+class TenantDirectory:
+    """Implements `auth.tenancy.Tenancy` for one process.
+
+    A tenant costs a kilobyte or so, so all of them are held. A change made by another process is seen within
+    `POLL_INTERVAL`; one made here at once, by `refresh`. When the database has not answered for `freshness`
+    seconds, nobody is let in on what may have been suspended meanwhile: `find` raises.
+
+    Args:
+        database: Read as the control role.
+        freshness: Seconds for which an answer of the database may be used (`auth.freshness`).
+        clock: Monotonic seconds.
+    """
+
+    def __init__(self, database: Database, freshness: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._database = database
+        self._freshness = freshness
+        self._clock = clock
+        self._tenants: dict[str, TenantState] = {}
+        self._version = 0
+        self._polled_at = self._failed_at = float("-inf")
+        self._polling = asyncio.Lock()
+        self._misses: OrderedDict[str, float] = OrderedDict()
+        self._log = structlog.get_logger(__name__)
+
+    @property
+    def age(self) -> float:
+        """Seconds since the state of the database that is held here; infinite before the first answer."""
+        return self._clock() - self._polled_at
+
+    @property
+    def fresh(self) -> bool:
+        """Whether what is held here may still be used."""
+        return self.age <= self._freshness
+
+    async def find(self, tenant_id: str) -> TenantState | None:
+        """Find a tenant by its id.
+
+        Raises:
+            UnavailableError: The database has not answered for longer than the freshness allowed.
+        """
+        if not self.fresh:
+            raise UnavailableError("which tenants are suspended is not known at the moment: try again", retry_after=2)
+        tenant = self._tenants.get(tenant_id)
+        if tenant is None and (is_tenant_id(tenant_id) or tenant_id == PLATFORM):
+            tenant = await self._ask(tenant_id)
+        return tenant
+
+    async def _ask(self, tenant_id: str) -> TenantState | None:
+        if self._misses.get(tenant_id, float("-inf")) > self._clock():
+            return None
+        await self.refresh()
+        tenant = self._tenants.get(tenant_id)
+        if tenant is None:
+            self._misses[tenant_id] = self._clock() + MISS_MEMORY
+            self._misses.move_to_end(tenant_id)
+            if len(self._misses) > MAX_MISSES:
+                self._misses.popitem(last=False)
+        return tenant
+
+    async def refresh(self) -> None:
+        """Look at the database now; callers who wait together share one look.
+
+        Raises:
+            UnavailableError: It does not answer.
+        """
+        called_at = self._clock()
+        async with self._polling:
+            if self._polled_at > called_at:
+                return
+            if self._failed_at > called_at:
+                raise DatabaseDownError("the database does not answer: try again", retry_after=2)
+            # The age counts from before the question: the answer may be as old as that.
+            asked_at = self._clock()
+            try:
+                async with as_database_down(), asyncio.timeout(self._freshness):
+                    await self._poll()
+            except UnavailableError:
+                self._failed_at = asked_at
+                raise
+            self._polled_at = asked_at
+
+    async def _poll(self) -> None:
+        async with self._database.control_session() as connection:
+            newest = await newest_version(connection)
+            if newest < self._version:
+                # The database was put back to an earlier state: nothing that is held can be trusted.
+                self._tenants, self._version = {}, 0
+            changes = await changes_since(connection, self._version) if newest > self._version else []
+        for change in changes:
+            self._tenants[change.id] = TenantState(
+                id=change.id, logs=change.logs, suspended=change.suspended, settings=change.settings
+            )
+            self._misses.pop(change.id, None)
+            self._version = change.version
+
+    async def run(self) -> None:
+        """Follow the changes until cancelled."""
+        while True:
+            try:
+                await self.refresh()
+            except UnavailableError as error:
+                self._log.warning("tenants cannot be followed", reason=error.detail, age=round(self.age, 1))
+            await asyncio.sleep(POLL_INTERVAL)

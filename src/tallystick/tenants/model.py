@@ -1,0 +1,79 @@
+"""What a tenant is: its id, its name, its settings, and which of them may be changed."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any, TypeAlias, cast
+
+from pydantic import BaseModel, ConfigDict
+
+ID_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
+"""A tenant's id: a DNS label, so that it fits in a host name, a path and a storage prefix as it is."""
+
+MAX_NAME_LENGTH = 200
+
+PLATFORM = "_platform"
+"""The reserved tenant whose `access` log records what platform admins do. It takes no events and never changes."""
+
+LOGS = ("events", "access")
+"""The logs a tenant is made with: what its applications send, and who looked at or changed what."""
+
+Json: TypeAlias = Mapping[str, Any]
+
+_ID = re.compile(ID_PATTERN)
+
+
+def is_tenant_id(text: str) -> bool:
+    """Whether `text` could be the id of a tenant that somebody made; the reserved `_platform` is not."""
+    return _ID.fullmatch(text) is not None
+
+
+class TenantSettings(BaseModel):
+    """What can be set for one tenant: nothing yet.
+
+    A field is added by the capability that reads it, with a default that keeps older tenants as they were.
+    Unknown names are refused, so that a misspelt setting never goes unnoticed.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """One tenant, as stored.
+
+    Attributes:
+        settings: Only what was set; the defaults of `TenantSettings` hold for the rest.
+        suspended_at: Since when every request for it is refused, or None.
+    """
+
+    id: str
+    name: str
+    created_at: datetime
+    settings: Json = MappingProxyType({})
+    suspended_at: datetime | None = None
+
+    @property
+    def suspended(self) -> bool:
+        """Whether every request for it is refused."""
+        return self.suspended_at is not None
+
+
+def merge_patch(target: object, patch: object) -> object:
+    """Apply a JSON Merge Patch (RFC 7396 §2): objects merge, null removes, everything else replaces.
+
+    Args:
+        target: The JSON value to change; it is not modified.
+        patch: The patch.
+    """
+    if not isinstance(patch, Mapping):
+        return patch
+    merged: dict[str, object] = dict(cast("Json", target)) if isinstance(target, Mapping) else {}
+    for name, value in cast("Json", patch).items():
+        if value is None:
+            merged.pop(name, None)
+        else:
+            merged[name] = merge_patch(merged.get(name), value)
+    return merged

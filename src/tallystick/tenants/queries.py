@@ -1,0 +1,135 @@
+"""SQL for tenants and their logs."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from tallystick.database.pools import Connection
+from tallystick.tenants.model import LOGS, PLATFORM, Json, Tenant
+
+if TYPE_CHECKING:
+    import asyncpg
+
+_COLUMNS = "id, name, settings, suspended_at, created_at"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A tenant as the directory keeps it, and the version at which it became so."""
+
+    version: int
+    id: str
+    logs: dict[str, int]
+    suspended: bool
+    settings: dict[str, Any]
+
+
+def _tenant(row: "asyncpg.Record") -> Tenant:
+    return Tenant(
+        id=row["id"],
+        name=row["name"],
+        settings=orjson.loads(row["settings"]),
+        suspended_at=row["suspended_at"],
+        created_at=row["created_at"],
+    )
+
+
+async def insert_tenant(connection: Connection, tenant_id: str, name: str, settings: Json) -> Tenant | None:
+    """Store a new tenant with its logs; None when the id is taken."""
+    row = await connection.fetchrow(
+        f"insert into tallystick.tenants (id, name, settings) values ($1, $2, $3::text::jsonb)"  # noqa: S608 - a constant
+        f" on conflict (id) do nothing returning {_COLUMNS}",
+        tenant_id,
+        name,
+        orjson.dumps(dict(settings)).decode(),
+    )
+    if row is None:
+        return None
+    await connection.execute(
+        "insert into tallystick.logs (tenant_id, name) select $1, unnest($2::text[])", tenant_id, list(LOGS)
+    )
+    return _tenant(row)
+
+
+async def get_tenant(connection: Connection, tenant_id: str, *, lock: bool = False) -> Tenant | None:
+    """Read one tenant.
+
+    Args:
+        connection: In a transaction when `lock` is set.
+        tenant_id: Its id.
+        lock: Whether to keep others from changing it until the transaction ends.
+    """
+    row = await connection.fetchrow(
+        f"select {_COLUMNS} from tallystick.tenants where id = $1"  # noqa: S608 - a constant
+        + (" for no key update" if lock else ""),
+        tenant_id,
+    )
+    return _tenant(row) if row else None
+
+
+async def list_tenants(connection: Connection, *, after: str | None, before: str | None, limit: int) -> list[Tenant]:
+    """Read tenants in the order of their ids, without the reserved one.
+
+    Args:
+        connection: Any.
+        after: Only ids greater than this.
+        before: Only ids less than this: the *last* `limit` of them, still in ascending order.
+        limit: Most tenants to read.
+    """
+    # "C" is the order of the bytes, which no change of the server's locale data can alter under a cursor.
+    backwards = before is not None
+    comparison, direction = ("<", "desc") if backwards else (">", "asc")
+    rows = await connection.fetch(
+        f"select {_COLUMNS} from tallystick.tenants"  # noqa: S608 - constants
+        f' where id <> $1 and id collate "C" {comparison} $2 order by id collate "C" {direction} limit $3',
+        PLATFORM,
+        before if backwards else after or "",
+        limit,
+    )
+    tenants = [_tenant(row) for row in rows]
+    return tenants[::-1] if backwards else tenants
+
+
+async def update_tenant(
+    connection: Connection, tenant_id: str, name: str, settings: Json, *, suspended: bool
+) -> Tenant:
+    """Write a tenant that is locked; a suspension keeps the time at which it began."""
+    row = await connection.fetchrow(
+        "update tallystick.tenants set name = $2, settings = $3::text::jsonb, suspended_at ="  # noqa: S608 - a constant
+        " case when $4 then coalesce(suspended_at, date_trunc('milliseconds', clock_timestamp())) end"
+        f" where id = $1 returning {_COLUMNS}",
+        tenant_id,
+        name,
+        orjson.dumps(dict(settings)).decode(),
+        suspended,
+    )
+    if row is None:
+        raise LookupError(tenant_id)
+    return _tenant(row)
+
+
+async def newest_version(connection: Connection) -> int:
+    """The version of the latest change to any tenant."""
+    version: int = await connection.fetchval("select coalesce(max(version), 0) from tallystick.tenants")
+    return version
+
+
+async def changes_since(connection: Connection, version: int) -> list[Change]:
+    """Read the tenants that changed after `version`, in the order of their changes."""
+    rows = await connection.fetch(
+        "select t.version, t.id, t.settings, t.suspended_at is not null as suspended,"
+        " (select jsonb_object_agg(l.name, l.id) from tallystick.logs l where l.tenant_id = t.id) as logs"
+        " from tallystick.tenants t where t.version > $1 order by t.version",
+        version,
+    )
+    return [
+        Change(
+            version=row["version"],
+            id=row["id"],
+            logs=orjson.loads(row["logs"] or "{}"),
+            suspended=row["suspended"],
+            settings=orjson.loads(row["settings"]),
+        )
+        for row in rows
+    ]
