@@ -1,0 +1,1 @@
+"""`tallystick up` and its processes: state directory, embedded PostgreSQL, supervision."""

