@@ -10,7 +10,7 @@ from typing import TypeAlias
 import asyncpg
 
 from tallystick.database.partitions import make_partitions
-from tallystick.database.pools import read_role_passwords
+from tallystick.database.pools import Database, read_role_passwords
 from tallystick.errors import ConfigurationError
 from tallystick.settings import DatabaseSettings
 
@@ -150,3 +150,14 @@ async def migrate(settings: DatabaseSettings, report: Callable[[str], None] = la
         return new
     finally:
         await connection.close()
+
+
+async def schema_version(database: Database) -> int:
+    """The number of the newest migration that was applied; 0 for none.
+
+    Raises:
+        DatabaseDownError: PostgreSQL does not answer.
+    """
+    async with database.control_session() as connection:
+        version: int = await connection.fetchval("select coalesce(max(version), 0) from tallystick.migrations")
+        return version
