@@ -40,7 +40,7 @@ def read_role_passwords(file: Path | None) -> dict[str, str]:
     return passwords
 
 
-async def _nothing_to_reset(_: Connection) -> None:
+async def _nothing_to_reset(_: "asyncpg.Connection[asyncpg.Record]") -> None:
     """All that a session sets is set for its transaction, so the round trip of a reset is saved."""
 
 
@@ -118,9 +118,9 @@ class Database:
         async with (
             as_database_down(),
             self.reader.acquire(timeout=self.settings.acquire_timeout) as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
         ):
-            async with connection.transaction(isolation="repeatable_read", readonly=True):
-                await connection.execute("select set_config('tallystick.log', $1, true)", str(log_id))
+            await connection.execute("select set_config('tallystick.log', $1, true)", str(log_id))
             yield connection
 
     @asynccontextmanager
