@@ -1,0 +1,63 @@
+"""The registry of operations: whatever a route or stream does is declared here, with the permission it needs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+from tallystick.auth.permissions import Permission
+
+
+class Realm(StrEnum):
+    """Where an operation takes place."""
+
+    PUBLIC = "public"
+    TENANT = "tenant"
+    PLATFORM = "platform"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One thing that can be asked of the API.
+
+    Attributes:
+        name: The OpenAPI ``operationId``.
+        permission: What it needs; None for public ones alone.
+        realm: Public, within one tenant, or over all of them.
+        on_suspended: A platform admin may do it to a suspended tenant; nobody else may do anything there.
+    """
+
+    name: str
+    permission: Permission | None
+    realm: Realm
+    on_suspended: bool = False
+
+
+PUBLIC: Final = Operation("public", None, Realm.PUBLIC)
+"""What needs no token: health, metrics, the OpenAPI document and its pages."""
+
+APPEND_EVENT: Final = Operation("append_event", Permission.LOGS_WRITE, Realm.TENANT)
+APPEND_EVENTS: Final = Operation("append_events", Permission.LOGS_WRITE, Realm.TENANT)
+LIST_EVENTS: Final = Operation("list_events", Permission.LOGS_READ, Realm.TENANT)
+READ_EVENT: Final = Operation("read_event", Permission.LOGS_READ, Realm.TENANT)
+LIST_TENANTS: Final = Operation("list_tenants", Permission.TENANTS_LIST, Realm.PLATFORM)
+CREATE_TENANT: Final = Operation("create_tenant", Permission.TENANTS_CREATE, Realm.PLATFORM)
+READ_TENANT: Final = Operation("read_tenant", Permission.TENANTS_READ, Realm.TENANT, on_suspended=True)
+UPDATE_TENANT: Final = Operation("update_tenant", Permission.TENANTS_UPDATE, Realm.TENANT, on_suspended=True)
+
+OPERATIONS: Final[Mapping[str, Operation]] = MappingProxyType(
+    {
+        operation.name: operation
+        for operation in (
+            APPEND_EVENT,
+            APPEND_EVENTS,
+            LIST_EVENTS,
+            READ_EVENT,
+            LIST_TENANTS,
+            CREATE_TENANT,
+            READ_TENANT,
+            UPDATE_TENANT,
+        )
+    }
+)
