@@ -1,0 +1,70 @@
+"""One API process: uvicorn over a socket of its own or an inherited one, and an end that loses no answer."""
+
+import asyncio
+import math
+import socket
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+
+from tallystick.runtime.listener import listen
+from tallystick.runtime.stopping import stop_event
+from tallystick.settings import Settings
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to us: uvicorn raises them anew at its end, before the writer has committed what it holds."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+
+def open_socket(settings: Settings, descriptor: int | None) -> socket.socket:
+    """The listening socket: the inherited one, else one of our own."""
+    if descriptor is None:
+        return listen(settings.host, settings.port)
+    return socket.socket(fileno=descriptor)
+
+
+async def serve(app: Any, settings: Settings, listener: socket.socket, watched: int | None) -> None:  # noqa: ANN401 - any ASGI app
+    """Serve until told to stop; requests in flight then get `api.drain_timeout` seconds to end.
+
+    Args:
+        app: The ASGI application.
+        settings: Address and limits.
+        listener: Closed at the end.
+        watched: See `runtime.stopping`.
+    """
+    trusted = settings.api.trusted_proxies
+    server = _Server(
+        uvicorn.Config(
+            app,
+            loop="none",
+            http="httptools",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=bool(trusted),
+            forwarded_allow_ips=list(trusted),
+            timeout_keep_alive=settings.api.keep_alive,
+            timeout_graceful_shutdown=math.ceil(settings.api.drain_timeout),
+        )
+    )
+
+    def hurry() -> None:
+        server.force_exit = True
+
+    stop = stop_event(watched, hurry)
+
+    async def end_when_told() -> None:
+        await stop.wait()
+        server.should_exit = True
+
+    ending = asyncio.create_task(end_when_told())
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        ending.cancel()
