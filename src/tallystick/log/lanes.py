@@ -14,7 +14,7 @@ from tallystick.settings import WriterSettings
 Lane = Literal["events", "access"]
 
 _QUANTUM: Final = 100
-"""Events that a log may put into a batch per round while others wait (deficit round robin, Shreedhar & Varghese 1995)."""
+"""Events that a log may put into a batch per round while others wait (deficit round robin)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,10 @@ class Append:
         key: The request's own retry key.
         lane: Which share of the queue it uses.
         skip_conflicts: Store the rest when an `event_id` came with other content; else the whole request fails.
-        alone: Not to share a transaction.
+        size: Bytes of the bodies.
+        set_aside: Its log was held by another process; it goes on in a transaction that may wait for it.
+        waiting: Whether it is in the queue.
+        answered: Whether the writer is done with it.
     """
 
     log_id: int
@@ -65,12 +68,14 @@ class Append:
     key: RequestKey | None = None
     lane: Lane = "events"
     skip_conflicts: bool = False
-    alone: bool = False
     done: "asyncio.Future[Outcome]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-    bytes: int = field(init=False)
+    size: int = field(init=False)
+    set_aside: bool = False
+    waiting: bool = False
+    answered: bool = False
 
     def __post_init__(self) -> None:
-        self.bytes = sum(len(event.rest) for event in self.events)
+        self.size = sum(len(event.rest) for event in self.events)
 
     @property
     def has_keys(self) -> bool:
@@ -90,7 +95,8 @@ class _Log:
 class Lanes:
     """Requests that wait, by lane and log. Knows nothing of tasks or the database.
 
-    A log whose batch is being stored is *busy*: its further requests gather and go together. Not thread-safe.
+            raise OverloadedError("too many events wait to be stored; none of this request was: send it again")
+    it may take long: a body of many events, or one whose log another process holds. Not thread-safe.
     """
 
     def __init__(self, settings: WriterSettings) -> None:
@@ -110,6 +116,14 @@ class Lanes:
         """Bytes of their bodies."""
         return self._held_bytes
 
+    def is_busy(self, append: Append) -> bool:
+        """Tell whether a batch of the request's log is being stored."""
+        return append.log_id in self._busy
+
+    def is_patient(self, append: Append) -> bool:
+        """Tell whether the request may take long."""
+        return append.set_aside or len(append.events) > self._settings.large_events
+
     def offer(self, append: Append) -> None:
         """Let a request wait.
 
@@ -123,43 +137,43 @@ class Lanes:
         held = self.held_events if append.lane == "access" else self._held_events["events"]
         logs = self._lanes[append.lane]
         log = logs.get(append.log_id)
-        if held + count > room or self._held_bytes + append.bytes > settings.queue_bytes:
-            raise OverloadedError(
-                "too many events are waiting to be stored; nothing of this request was, so send it again"
-            )
+        if held + count > room or self._held_bytes + append.size > settings.queue_bytes:
+            raise OverloadedError("too many events wait to be stored; none of this request was, so send it again")
         # Half of the room is for whoever comes next, however much one log sends.
         share = max(room // 2 // max(len(logs), 1), _QUANTUM)
-        if log is not None and log.events and log.events + count > share:
+        if log is not None and log.events + count > share:
             raise OverloadedError("this log has as many events waiting as its fair share; send this request again")
         if log is None:
             log = logs[append.log_id] = _Log()
         log.waiting.append(append)
         log.events += count
+        append.waiting = True
         self._held_events[append.lane] += count
-        self._held_bytes += append.bytes
+        self._held_bytes += append.size
 
     def put_back(self, appends: Iterable[Append]) -> None:
-        """Return requests that were taken, in order, before everything else of their logs, to be stored alone."""
+        """Return requests that were taken, in order and before all others of their logs, as patient ones."""
         for append in reversed(list(appends)):
-            append.alone = True
+            append.set_aside = append.waiting = True
             log = self._lanes[append.lane].setdefault(append.log_id, _Log())
             log.waiting.appendleft(append)
             log.events += len(append.events)
 
-    def take(self, *, large: bool) -> list[Append]:
+    def take(self, *, patient: bool) -> list[Append]:
         """Take the next batch and mark its logs busy; empty when nothing is ready.
 
         Args:
-            large: Take one request over `large_events`, else as many others as fit.
+            patient: Take patient requests of one log, else as many others as fit, each log its share.
         """
+        settings = self._settings
         batch: list[Append] = []
-        room = _Room(self._settings.batch_events, self._settings.batch_bytes)
-        for lane in self._lanes:
-            if batch and batch[0].alone:
-                break
-            batch.extend(self._take_from(self._lanes[lane], room, large=large, alone_allowed=not batch))
-            if large and batch:
-                break
+        if patient:
+            for logs in self._lanes.values():
+                batch = batch or self._take_patient(logs)
+        else:
+            reserved = _Room(int(settings.batch_events * settings.access_share), settings.batch_bytes)
+            batch.extend(self._take_shares(self._lanes["access"], reserved))
+            batch.extend(self._take_shares(self._lanes["events"], _Room(settings.batch_events, settings.batch_bytes)))
         self._busy.update(append.log_id for append in batch)
         return batch
 
@@ -170,40 +184,47 @@ class Lanes:
     def forget(self, append: Append) -> None:
         """The request was answered: its room is free."""
         self._held_events[append.lane] -= len(append.events)
-        self._held_bytes -= append.bytes
+        self._held_bytes -= append.size
 
-    def _is_large(self, append: Append) -> bool:
-        return len(append.events) > self._settings.large_events
+    def _ready(self, logs: dict[int, _Log], *, patient: bool) -> list[int]:
+        return [
+            log_id
+            for log_id, log in logs.items()
+            if log_id not in self._busy and self.is_patient(log.waiting[0]) == patient
+        ]
 
-    def _take_from(self, logs: dict[int, _Log], room: "_Room", *, large: bool, alone_allowed: bool) -> Iterator[Append]:
-        ready = [log_id for log_id, log in logs.items() if log_id not in self._busy and log.waiting]
-        ready = [log_id for log_id in ready if self._is_large(logs[log_id].waiting[0]) == large]
-        if alone_allowed:
-            for log_id in ready:
-                if large or logs[log_id].waiting[0].alone:
-                    yield self._pop(logs, log_id)
-                    return
+    def _take_patient(self, logs: dict[int, _Log]) -> list[Append]:
+        """Take a large request, or all that were set aside, of one log."""
+        for log_id in self._ready(logs, patient=True):
+            room = _Room(self._settings.batch_events, self._settings.batch_bytes)
+            batch: list[Append] = []
+            while (log := logs.get(log_id)) and room and self.is_patient(log.waiting[0]):
+                room.use(log.waiting[0])
+                batch.append(self._pop(logs, log_id))
+            return batch
+        return []
+
+    def _take_shares(self, logs: dict[int, _Log], room: "_Room") -> Iterator[Append]:
+        """Take rounds of a quantum a log until the batch is full or nothing waits."""
+        ready = self._ready(logs, patient=False)
         while ready and room:
-            still: list[int] = []
             for log_id in ready:
-                log = logs[log_id]
-                log.credit += _QUANTUM
-                while log.waiting and self._fits(log, room, large=large):
-                    room.use(log.waiting[0])
+                logs[log_id].credit += _QUANTUM
+                while (log := logs.get(log_id)) and self._fits(log, room):
                     log.credit -= len(log.waiting[0].events)
+                    room.use(log.waiting[0])
                     yield self._pop(logs, log_id)
-                if log.waiting and not log.waiting[0].alone and not self._is_large(log.waiting[0]):
-                    still.append(log_id)
-            ready = still
+            ready = [log_id for log_id in ready if log_id in logs and not self.is_patient(logs[log_id].waiting[0])]
 
-    def _fits(self, log: _Log, room: "_Room", *, large: bool) -> bool:
+    def _fits(self, log: _Log, room: "_Room") -> bool:
         head = log.waiting[0]
-        return bool(room) and not head.alone and self._is_large(head) == large and len(head.events) <= log.credit
+        return bool(room) and not self.is_patient(head) and len(head.events) <= log.credit
 
     def _pop(self, logs: dict[int, _Log], log_id: int) -> Append:
         """Take a log's first request; the log goes to the end of its lane, or away when nothing of it waits."""
         log = logs.pop(log_id)
         append = log.waiting.popleft()
+        append.waiting = False
         log.events -= len(append.events)
         if log.waiting:
             logs[log_id] = log
@@ -222,4 +243,4 @@ class _Room:
 
     def use(self, append: Append) -> None:
         self.events -= len(append.events)
-        self.bytes -= append.bytes
+        self.bytes -= append.size

@@ -61,7 +61,7 @@ class EventFields(TypedDict, total=False):
         str,
         AfterValidator(_timestamp),
         Field(
-            description="When it happened: RFC 3339 with an offset, at most 6 fraction digits. Arrival time when absent.",
+            description="When it happened: RFC 3339 with an offset, up to 6 fraction digits. Its arrival when absent.",
             json_schema_extra={"format": "date-time"},
         ),
     ]

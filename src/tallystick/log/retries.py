@@ -2,9 +2,10 @@
 
 import hashlib
 import hmac
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
+
+from tallystick.auth.keys import SigningKeys
 
 Scope = Literal["event", "request"]
 
@@ -22,25 +23,26 @@ class RequestKey:
     content: bytes
 
 
-@dataclass(frozen=True, slots=True)
 class Digests:
     """HMAC-SHA-256 over what a key came with. Keyed, so that a stolen table does not confirm a guessed event.
 
-    Attributes:
-        active: Id of the key that new digests are made with.
-        keys: Secrets by id; an old one stays for as long as digests made with it are looked at.
+    Args:
+        keys: Of kind `retry_digest`; an old one stays for as long as digests made with it are looked at (48 hours).
     """
 
-    active: str
-    keys: Mapping[str, bytes]
+    def __init__(self, keys: SigningKeys) -> None:
+        self._keys = keys
 
-    def make(self, scope: Scope, content: bytes) -> bytes:
-        """Digest with the active key: 32 bytes."""
-        return self._digest(self.active, scope, content)
+    def make(self, scope: Scope, content: bytes) -> tuple[str, bytes]:
+        """Digest with the active key; returns that key's id and 32 bytes."""
+        key_id = self._keys.active_id
+        return key_id, _digest(self._keys.keys[key_id], scope, content)
 
     def match(self, scope: Scope, content: bytes, *, digest: bytes, key_id: str) -> bool:
         """Tell whether a stored digest was made of this content. False where its key is gone."""
-        return key_id in self.keys and hmac.compare_digest(self._digest(key_id, scope, content), digest)
+        secret = self._keys.keys.get(key_id)
+        return secret is not None and hmac.compare_digest(_digest(secret, scope, content), digest)
 
-    def _digest(self, key_id: str, scope: Scope, content: bytes) -> bytes:
-        return hmac.digest(self.keys[key_id], scope.encode() + b"\0" + content, hashlib.sha256)
+
+def _digest(secret: bytes, scope: Scope, content: bytes) -> bytes:
+    return hmac.digest(secret, scope.encode() + b"\0" + content, hashlib.sha256)

@@ -1,0 +1,251 @@
+"""The writer: requests gather while a transaction commits, then go together (group commit).
+
+One runs in each API process. `append` returns once the event is durable. Nothing waits without bound and nothing is
+dropped: a request is answered with where its events lie, or with an error that says nothing of it was stored.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from time import monotonic
+from typing import Final
+
+import asyncpg
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from tallystick.database.outage import OUTAGES
+from tallystick.database.pools import Connection, Database
+from tallystick.errors import DatabaseDownError, InvalidError, TallystickError, UnavailableError
+from tallystick.log.appender import Appended, CommitLostError, Probe, append_batch, was_committed
+from tallystick.log.lanes import Append, Lanes, Outcome
+from tallystick.log.retries import Digests
+from tallystick.settings import WriterSettings
+
+_log = structlog.get_logger("tallystick.writer")
+
+_SHARED_LOCK_TIMEOUT: Final = "100ms"
+"""How long a batch waits for the lock of its only log before it makes way and goes on in the patient lane."""
+
+_ASK_AGAIN_SECONDS: Final = 0.2
+
+
+class WriterMetrics:
+    """What the writer tells Prometheus."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.batch_events = Histogram(
+            "tallystick_append_batch_events",
+            "Events stored by one transaction.",
+            buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000),
+            registry=registry,
+        )
+        self.seconds = Histogram(
+            "tallystick_append_seconds",
+            "Seconds of one transaction, from its first statement to its commit.",
+            buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
+            registry=registry,
+        )
+        self.events = Counter("tallystick_appended_events", "Events stored.", registry=registry)
+        self.failures = Counter(
+            "tallystick_append_failures", "Transactions that failed, by reason.", ["reason"], registry=registry
+        )
+        self.waiting = Gauge(
+            "tallystick_append_waiting_events",
+            "Events accepted and not yet answered.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+
+
+class Writer:
+    """Appends events to logs.
+
+    Half of its connections are for what may take long: bodies of many events, and logs that another process holds.
+
+    Args:
+        database: Its writer pool is used.
+        settings: Bounds of the queue and of a transaction.
+        digests: Of retry keys.
+        metrics: Where it counts.
+    """
+
+    def __init__(self, database: Database, settings: WriterSettings, digests: Digests, metrics: WriterMetrics) -> None:
+        self._database = database
+        self._settings = settings
+        self.digests = digests
+        self._metrics = metrics
+        self._lanes = Lanes(settings)
+        self._ready = {patient: asyncio.Event() for patient in (False, True)}
+        self._closing = False
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def fill(self) -> float:
+        """How full the queue is, 0 to 1."""
+        settings = self._settings
+        return max(self._lanes.held_events / settings.queue_events, self._lanes.held_bytes / settings.queue_bytes)
+
+    async def start(self) -> None:
+        """Start storing what is appended."""
+        connections = self._database.settings.writer_connections
+        self._tasks = [
+            asyncio.create_task(self._work(patient=number < connections // 2), name=f"writer {number}")
+            for number in range(connections)
+        ]
+
+    async def close(self) -> None:
+        """Refuse new requests, store all that wait, and stop."""
+        self._closing = True
+        self._wake(*self._ready)
+        await asyncio.gather(*self._tasks)
+
+    async def append(self, append: Append) -> Outcome:
+        """Store a request's events durably, all in one transaction.
+
+        A caller that is cancelled while it waits changes nothing: its events are stored all the same.
+
+        Raises:
+            OverloadedError: The queue is full.
+            ConflictError: A retry key came with other content.
+            InvalidError: The database refuses an event.
+            DatabaseDownError: The database does not answer; nothing was stored.
+            UnavailableError: Shutting down; or the connection was lost and the outcome could not be learnt.
+        """
+        if self._closing:
+            raise UnavailableError("this process is shutting down; send the request again", retry_after=1)
+        self._lanes.offer(append)
+        if not self._lanes.is_busy(append):  # else its log's worker comes back for it
+            self._wake(self._lanes.is_patient(append))
+        return await append.done
+
+    def _wake(self, *kinds: bool) -> None:
+        for patient in kinds:
+            self._ready[patient].set()
+
+    async def _work(self, *, patient: bool) -> None:
+        """Store batch after batch over one connection."""
+        connection: Connection | None = None
+        while batch := await self._next_batch(patient=patient):
+            try:
+                if connection is None or connection.is_closed():
+                    connection = await self._connect(connection, patient=patient)
+                await self._store(connection, batch, patient=patient)
+            except TallystickError as error:
+                self._fail(batch, error, reason=error.slug)
+            except OUTAGES as error:
+                self._fail(batch, _down(), reason=type(error).__name__)
+            except Exception:  # noqa: BLE001  # a bug fails its batch, never the worker
+                _log.exception("append failed")
+                self._fail(batch, TallystickError("the event could not be stored"), reason="bug")
+            finally:
+                self._lanes.release(batch)
+                self._metrics.waiting.set(self._lanes.held_events)
+                self._wake(*self._ready)
+        if connection is not None:
+            await self._database.writer.release(connection)
+
+    async def _next_batch(self, *, patient: bool) -> list[Append]:
+        while True:
+            self._ready[patient].clear()
+            if batch := self._lanes.take(patient=patient):
+                return batch
+            if self._closing and self._lanes.held_events == 0:
+                return []
+            await self._ready[patient].wait()
+
+    async def _connect(self, old: "Connection | None", *, patient: bool) -> Connection:
+        pool = self._database.writer
+        if old is not None:
+            with suppress(*OUTAGES):
+                await pool.release(old)
+        connection: Connection = await pool.acquire(timeout=self._database.settings.acquire_timeout)
+        if not patient:
+            await connection.execute("select set_config('lock_timeout', $1, false)", _SHARED_LOCK_TIMEOUT)
+        return connection
+
+    async def _store(self, connection: Connection, batch: Sequence[Append], *, patient: bool) -> None:
+        started = monotonic()
+        try:
+            appended = await self._append_for_sure(connection, batch)
+        except asyncpg.LockNotAvailableError:
+            if patient:
+                raise
+            self._lanes.put_back(batch)
+            return
+        except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
+            self._metrics.failures.labels(reason=error.sqlstate).inc()
+            if len(batch) == 1:
+                self._answer(batch[0], _refused(error))
+                return
+            for append in batch:  # one of them is at fault, and only that one shall fail
+                await self._store(connection, [append], patient=patient)
+            return
+        self._metrics.seconds.observe(monotonic() - started)
+        self._settle(appended)
+
+    async def _append_for_sure(self, connection: Connection, batch: Sequence[Append]) -> Appended:
+        """Append, and learn the outcome where the connection was lost at COMMIT."""
+        try:
+            async with asyncio.timeout(self._database.settings.append_timeout):
+                return await append_batch(connection, batch, self.digests)
+        except CommitLostError as lost:
+            self._metrics.failures.labels(reason="commit lost").inc()
+            if lost.appended.probe is None or await self._learn(lost.appended.probe):
+                return lost.appended
+            raise _down() from lost
+
+    async def _learn(self, probe: Probe) -> bool:
+        """Ask over new connections whether a lost commit came through, for as long as an append may take."""
+        deadline = monotonic() + self._database.settings.append_timeout
+        while monotonic() < deadline:
+            try:
+                async with self._database.writer.acquire(timeout=self._database.settings.acquire_timeout) as connection:
+                    return await was_committed(connection, probe)
+            except OUTAGES:
+                await asyncio.sleep(_ASK_AGAIN_SECONDS)
+        raise UnavailableError(
+            "the connection was lost while it committed, and whether the request is stored could not be learnt: "
+            "send it again with the same event_id or Idempotency-Key",
+            retry_after=5,
+        )
+
+    def _settle(self, appended: Appended) -> None:
+        events = 0
+        for append, result in appended.results.items():
+            if isinstance(result, Outcome):
+                events += sum(1 for stored in result.stored if stored is not None and not stored.known)
+            self._answer(append, result)
+        self._metrics.batch_events.observe(events)
+        self._metrics.events.inc(events)
+        if appended.set_aside:
+            self._lanes.put_back(appended.set_aside)
+
+    def _fail(self, batch: Sequence[Append], error: TallystickError, *, reason: str) -> None:
+        self._metrics.failures.labels(reason=reason).inc()
+        for append in batch:
+            if not append.waiting:  # else it was put back and has its turn to come
+                self._answer(append, error)
+
+    def _answer(self, append: Append, result: Outcome | TallystickError) -> None:
+        if append.answered:
+            return
+        append.answered = True
+        self._lanes.forget(append)
+        if append.done.done():  # its client hung up
+            return
+        if isinstance(result, Outcome):
+            append.done.set_result(result)
+        else:
+            append.done.set_exception(result)
+
+
+def _down() -> DatabaseDownError:
+    return DatabaseDownError(
+        "the database does not answer, and nothing was stored; send the request again", retry_after=2
+    )
+
+
+def _refused(error: asyncpg.PostgresError) -> TallystickError:
+    _log.warning("event refused by the database", sqlstate=error.sqlstate)
+    return InvalidError(f"the database refuses the event (SQLSTATE {error.sqlstate}); check its timestamp and texts")

@@ -1,0 +1,90 @@
+"""The database that tests run on: one PostgreSQL per test process, a migrated database per test that asks for one."""
+
+from collections.abc import AsyncGenerator, Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import asyncpg
+import pytest
+import pytest_asyncio
+from pydantic import SecretStr
+
+from factories import make_log, unique
+from tallystick.database.migrate import migrate
+from tallystick.database.pools import Database
+from tallystick.runtime.postgres import EmbeddedPostgres, socket_directory
+from tallystick.settings import DatabaseSettings
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+_FAST = {"fsync": "off", "synchronous_commit": "on", "full_page_writes": "off", "max_connections": "200"}
+"""Durability is proven by the chaos tests, on a server that syncs."""
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Generator[EmbeddedPostgres]:
+    """A running PostgreSQL."""
+    state: Path = tmp_path_factory.mktemp("postgres")
+    server = EmbeddedPostgres(state / "data", socket_directory(state), state / "postgres.log", _FAST)
+    server.initialise()
+    process = server.start()
+    server.wait_ready(60, lambda: process.poll() is None)
+    yield server
+    server.stop("immediate")
+    process.wait()
+
+
+@dataclass(frozen=True)
+class Template:
+    """A migrated database to copy."""
+
+    server: EmbeddedPostgres
+    name: str
+
+    async def copy(self) -> DatabaseSettings:
+        """Make a database like it; returns how to reach it."""
+        name = unique("test")
+        admin: Connection = await asyncpg.connect(self.server.url(user="postgres", database="postgres"))
+        try:
+            await admin.execute(f'create database "{name}" template "{self.name}" owner tallystick_owner')
+            await admin.execute(f'revoke temporary on database "{name}" from public')
+        finally:
+            await admin.close()
+        return DatabaseSettings(url=SecretStr(self.server.url(database=name)))
+
+
+@pytest_asyncio.fixture(scope="session")
+async def template(postgres: EmbeddedPostgres) -> Template:
+    """The schema of this release, made by its migrations."""
+    await migrate(DatabaseSettings(url=SecretStr(postgres.url())))
+    return Template(postgres, "tallystick")
+
+
+@pytest_asyncio.fixture
+async def database_settings(template: Template) -> DatabaseSettings:
+    """A fresh migrated database."""
+    return await template.copy()
+
+
+@pytest_asyncio.fixture
+async def database(database_settings: DatabaseSettings) -> AsyncGenerator[Database]:
+    """Pools over a fresh migrated database."""
+    async with Database.from_settings(database_settings) as pools:
+        yield pools
+
+
+@pytest_asyncio.fixture
+async def owner(database: Database) -> AsyncGenerator[Connection]:
+    """A connection as the schema's owner, for what no role of ours may do."""
+    url = database.settings.url
+    assert url is not None
+    connection: Connection = await asyncpg.connect(url.get_secret_value())
+    yield connection
+    await connection.close()
+
+
+@pytest_asyncio.fixture
+async def log_id(owner: Connection) -> int:
+    """An empty log."""
+    return await make_log(owner)
