@@ -1,5 +1,7 @@
 """The database that tests run on: one PostgreSQL per test process, a migrated database per test that asks for one."""
 
+import shutil
+import tempfile
 from collections.abc import AsyncGenerator, Generator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +25,9 @@ _FAST = {"fsync": "off", "synchronous_commit": "on", "full_page_writes": "off", 
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Generator[EmbeddedPostgres]:
-    """A running PostgreSQL."""
-    state: Path = tmp_path_factory.mktemp("postgres")
+def postgres() -> Generator[EmbeddedPostgres]:
+    """A running PostgreSQL, away from pytest's folders, which as root no other account may search."""
+    state = Path(tempfile.mkdtemp(prefix="tallystick-test-"))
     server = EmbeddedPostgres(state / "data", socket_directory(state), state / "postgres.log", _FAST)
     server.initialise()
     process = server.start()
@@ -33,6 +35,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Generator[EmbeddedPost
     yield server
     server.stop("immediate")
     process.wait()
+    shutil.rmtree(state)
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,14 @@ async def owner(database: Database) -> AsyncGenerator[Connection]:
     url = database.settings.url
     assert url is not None
     connection: Connection = await asyncpg.connect(url.get_secret_value())
+    yield connection
+    await connection.close()
+
+
+@pytest_asyncio.fixture
+async def superuser(postgres: EmbeddedPostgres) -> AsyncGenerator[Connection]:
+    """A connection as the server's superuser, who ends other roles' sessions."""
+    connection: Connection = await asyncpg.connect(postgres.url(user="postgres", database="postgres"))
     yield connection
     await connection.close()
 

@@ -228,10 +228,10 @@ async def test_a_full_queue_pushes_back_and_stores_nothing_of_it(
 
 
 async def test_a_lost_connection_fails_its_batch_and_the_next_one_goes_through(
-    writer: Writer, owner: Connection, log_id: int
+    writer: Writer, owner: Connection, superuser: Connection, log_id: int
 ) -> None:
     await writer.append(append(log_id, prepared()))
-    await owner.execute(
+    await superuser.execute(
         "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'tallystick writer'"
     )
     results = [

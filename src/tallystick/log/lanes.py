@@ -95,8 +95,8 @@ class _Log:
 class Lanes:
     """Requests that wait, by lane and log. Knows nothing of tasks or the database.
 
-            raise OverloadedError("too many events wait to be stored; none of this request was: send it again")
-    it may take long: a body of many events, or one whose log another process holds. Not thread-safe.
+    A log whose batch is being stored is *busy*: its further requests gather and go together. A request is *patient*
+    when it may take long: a body of many events, or one whose log another process holds. Not thread-safe.
     """
 
     def __init__(self, settings: WriterSettings) -> None:
@@ -138,7 +138,7 @@ class Lanes:
         logs = self._lanes[append.lane]
         log = logs.get(append.log_id)
         if held + count > room or self._held_bytes + append.size > settings.queue_bytes:
-            raise OverloadedError("too many events wait to be stored; none of this request was, so send it again")
+            raise OverloadedError("too many events wait to be stored; none of this request was: send it again")
         # Half of the room is for whoever comes next, however much one log sends.
         share = max(room // 2 // max(len(logs), 1), _QUANTUM)
         if log is not None and log.events + count > share:

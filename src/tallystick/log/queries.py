@@ -123,7 +123,10 @@ def _time_statement(*, descending: bool, above: bool, below: bool) -> str:
 
 
 _BY_TIME: Final[Mapping[tuple[bool, bool, bool], str]] = MappingProxyType(
-    {key: _time_statement(descending=key[0], above=key[1], below=key[2]) for key in product((False, True), repeat=3)}
+    {
+        (descending, above, below): _time_statement(descending=descending, above=above, below=below)
+        for descending, above, below in product((False, True), repeat=3)
+    }
 )
 
 _BY_SEQ: Final = _CUT.format(

@@ -66,14 +66,15 @@ class Page:
         items: Events as they are answered.
         next: Cursor of the page after it; None at the end, and only there.
         prev: Cursor of the page before it, or None.
-        through_seq: By seq only: every event up to here, from where the page starts, is in it, filtered out or removed.
+        after_seq: By seq only: every event up to here, from where the page starts, is in it, filtered out or removed;
+            so this is where to ask for more.
         removed: By seq and for a principal that is not narrowed only: what retention or cleanup took in between.
     """
 
     items: tuple[bytes, ...]
     next: str | None
     prev: str | None
-    through_seq: int | None = None
+    after_seq: int | None = None
     removed: tuple[Removed, ...] | None = None
 
 
