@@ -21,6 +21,8 @@ _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 _TRACEPARENT = re.compile(rb"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _CLIENT_CLOSED = 499
 _UNMATCHED = "unmatched"
+_NOSNIFF = (b"x-content-type-options", b"nosniff")
+_NO_STORE = (b"cache-control", b"no-store")
 _METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 
 
@@ -57,24 +59,20 @@ class _Exchange:
     async def respond(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.started = True
-            self.status = message["status"]
+            self.status = int(message["status"])
             message["headers"] = self._headers(message.get("headers", ()))
         elif self.head:
             message = {**message, "body": b""}
         await self.send(message)
 
     def _headers(self, given: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-        headers = list(given)
-        names = {name for name, _ in headers}
+        headers = [*given, _NOSNIFF, (b"x-request-id", self.correlation_id.encode("ascii"))]
         for name, value in self.extra_headers.items():
-            raw = name.lower().encode("latin-1")
-            if raw not in names:
-                headers.append((raw, value.encode("latin-1")))
-                names.add(raw)
-        if b"cache-control" not in names:
-            headers.append((b"cache-control", b"no-store"))
-        headers.append((b"x-content-type-options", b"nosniff"))
-        headers.append((b"x-request-id", self.correlation_id.encode("ascii")))
+            headers.append((name.lower().encode("latin-1"), value.encode("latin-1")))
+        for name, _ in headers:
+            if name == b"cache-control":
+                return headers
+        headers.append(_NO_STORE)
         return headers
 
 
@@ -82,8 +80,7 @@ class Edge:
     """The outermost layer of the application.
 
     It gives each request `request.state.correlation_id` and `request.state.response_headers`, a dict whose
-    entries are added to the response; `request.state.subject`, when authentication sets it, is named in the
-    access line.
+    entries are added to the response. The access line has no path, query or subject: those may be personal.
 
     Args:
         app: The application inside.
@@ -152,5 +149,4 @@ class Edge:
             route=route,
             status=status,
             ms=round(seconds * 1000, 2),
-            subject=scope["state"].get("subject"),
         )

@@ -100,7 +100,7 @@ def _correlation_id(request: Request) -> str:
     return cast("str", getattr(request.state, "correlation_id", "unknown"))
 
 
-def _tallystick_error(request: Request, error: Exception) -> Response:
+async def _tallystick_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, TallystickError)  # noqa: S101 - Starlette's handler signature is wider than its promise
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and error.__cause__ is not None:
         _log.warning(
@@ -123,7 +123,7 @@ def allowed_methods(request: Request) -> list[str]:
     return sorted(methods | {"OPTIONS"} | ({"HEAD"} if "GET" in methods else set()))
 
 
-def _http_exception(request: Request, error: Exception) -> Response:
+async def _http_exception(request: Request, error: Exception) -> Response:
     """What Starlette raises itself: an unknown path or method."""
     assert isinstance(error, HTTPException)  # noqa: S101 - as above
     headers = dict(error.headers or {})
@@ -164,7 +164,7 @@ def flaws_of(errors: Sequence[Any]) -> list[Flaw]:
     return flaws
 
 
-def _validation_error(request: Request, error: Exception) -> Response:
+async def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - as above
     flaws = flaws_of(error.errors())
     return problem_response(
@@ -173,7 +173,10 @@ def _validation_error(request: Request, error: Exception) -> Response:
 
 
 def install_problem_handlers(app: FastAPI) -> None:
-    """Answer every error of the application with a problem document; bugs are answered by `api.middleware`."""
+    """Answer every error of the application with a problem document; bugs are answered by `api.middleware`.
+
+    The handlers are coroutines because Starlette would run plain functions in a thread.
+    """
     app.add_exception_handler(TallystickError, _tallystick_error)
     app.add_exception_handler(HTTPException, _http_exception)
     app.add_exception_handler(RequestValidationError, _validation_error)

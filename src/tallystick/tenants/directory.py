@@ -7,12 +7,14 @@ from collections.abc import Callable
 
 import structlog
 
-from tallystick.auth.tenancy import TenantState
+from tallystick.auth.tenancy import PLATFORM_TENANT, TenantState
 from tallystick.database.outage import as_database_down
 from tallystick.database.pools import Database
 from tallystick.errors import DatabaseDownError, UnavailableError
-from tallystick.tenants.model import PLATFORM, is_tenant_id
+from tallystick.tenants.model import is_tenant_id
 from tallystick.tenants.queries import changes_since, newest_version
+
+_log = structlog.get_logger(__name__)
 
 POLL_INTERVAL = 1.0
 """Seconds between two looks at the database."""
@@ -45,7 +47,6 @@ class TenantDirectory:
         self._polled_at = self._failed_at = float("-inf")
         self._polling = asyncio.Lock()
         self._misses: OrderedDict[str, float] = OrderedDict()
-        self._log = structlog.get_logger(__name__)
 
     @property
     def age(self) -> float:
@@ -66,7 +67,7 @@ class TenantDirectory:
         if not self.fresh:
             raise UnavailableError("which tenants are suspended is not known at the moment: try again", retry_after=2)
         tenant = self._tenants.get(tenant_id)
-        if tenant is None and (is_tenant_id(tenant_id) or tenant_id == PLATFORM):
+        if tenant is None and (is_tenant_id(tenant_id) or tenant_id == PLATFORM_TENANT):
             tenant = await self._ask(tenant_id)
         return tenant
 
@@ -120,9 +121,15 @@ class TenantDirectory:
 
     async def run(self) -> None:
         """Follow the changes until cancelled."""
+        failing = False
         while True:
             try:
                 await self.refresh()
-            except UnavailableError as error:
-                self._log.warning("tenants cannot be followed", reason=error.detail, age=round(self.age, 1))
-            await asyncio.sleep(POLL_INTERVAL)
+                if failing:
+                    _log.info("tenants_followed_again")
+                failing = False
+            except Exception as error:  # noqa: BLE001 - whatever it is, what is held grows stale and `find` says so
+                if not failing:
+                    _log.warning("tenants_not_read", error=type(error).__name__)
+                failing = True
+            await asyncio.sleep(min(POLL_INTERVAL, self._freshness / 4))

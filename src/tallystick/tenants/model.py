@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from types import MappingProxyType
 from typing import Any, TypeAlias, cast
 
 from pydantic import BaseModel, ConfigDict
@@ -13,9 +12,6 @@ ID_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 """A tenant's id: a DNS label, so that it fits in a host name, a path and a storage prefix as it is."""
 
 MAX_NAME_LENGTH = 200
-
-PLATFORM = "_platform"
-"""The reserved tenant whose `access` log records what platform admins do. It takes no events and never changes."""
 
 LOGS = ("events", "access")
 """The logs a tenant is made with: what its applications send, and who looked at or changed what."""
@@ -51,9 +47,9 @@ class Tenant:
 
     id: str
     name: str
+    settings: Json
+    suspended_at: datetime | None
     created_at: datetime
-    settings: Json = MappingProxyType({})
-    suspended_at: datetime | None = None
 
     @property
     def suspended(self) -> bool:

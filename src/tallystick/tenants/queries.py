@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from tallystick.database.pools import Connection
-from tallystick.tenants.model import LOGS, PLATFORM, Json, Tenant
+from tallystick.tenants.model import LOGS, Json, Tenant
 
 if TYPE_CHECKING:
     import asyncpg
@@ -68,27 +68,34 @@ async def get_tenant(connection: Connection, tenant_id: str, *, lock: bool = Fal
     return _tenant(row) if row else None
 
 
-async def list_tenants(connection: Connection, *, after: str | None, before: str | None, limit: int) -> list[Tenant]:
-    """Read tenants in the order of their ids, without the reserved one.
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A tenant in a listing, and the key it is listed by."""
+
+    key: int
+    tenant: Tenant
+
+
+async def list_tenants(connection: Connection, key: int, limit: int, *, backwards: bool) -> list[Listed]:
+    """Read tenants in the order they were made. The reserved one has no log of events and so is left out.
 
     Args:
         connection: Any.
-        after: Only ids greater than this.
-        before: Only ids less than this: the *last* `limit` of them, still in ascending order.
+        key: Of the tenant to start after (or before); 0 starts at the first.
         limit: Most tenants to read.
+        backwards: Read the last ones before `key` instead of the first after it; the answer still ascends.
     """
-    # "C" is the order of the bytes, which no change of the server's locale data can alter under a cursor.
-    backwards = before is not None
+    # A tenant's log is made in its transaction, after the lock that orders changes: ids commit in their order.
     comparison, direction = ("<", "desc") if backwards else (">", "asc")
     rows = await connection.fetch(
-        f"select {_COLUMNS} from tallystick.tenants"  # noqa: S608 - constants
-        f' where id <> $1 and id collate "C" {comparison} $2 order by id collate "C" {direction} limit $3',
-        PLATFORM,
-        before if backwards else after or "",
+        f"select l.id as key, {', '.join(f't.{name}' for name in _COLUMNS.split(', '))}"  # noqa: S608 - constants
+        " from tallystick.logs l join tallystick.tenants t on t.id = l.tenant_id"
+        f" where l.name = 'events' and l.id {comparison} $1 order by l.id {direction} limit $2",
+        key,
         limit,
     )
-    tenants = [_tenant(row) for row in rows]
-    return tenants[::-1] if backwards else tenants
+    listed = [Listed(row["key"], _tenant(row)) for row in rows]
+    return listed[::-1] if backwards else listed
 
 
 async def update_tenant(

@@ -1,0 +1,125 @@
+"""The one place that joins settings and capabilities: what an API process needs, started and stopped in order."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+
+from prometheus_client import CollectorRegistry
+
+from tallystick.auth.gate import Gate
+from tallystick.auth.keys import Keyring, load_or_create
+from tallystick.auth.rates import RateLimits
+from tallystick.auth.revocations import Revocations
+from tallystick.auth.verifier import TokenVerifier
+from tallystick.database.pools import Database
+from tallystick.log.reader import LogReader
+from tallystick.log.retries import Digests
+from tallystick.log.writer import Writer, WriterMetrics
+from tallystick.query.cursor import CursorCodec
+from tallystick.settings import Settings
+from tallystick.tenants.directory import TenantDirectory
+from tallystick.tenants.service import TenantService
+
+_FIRST_LOOK = 2.0
+"""Seconds to wait for tenants and revocations before the process serves without them."""
+
+
+@dataclass(slots=True)
+class Lifecycle:
+    """Whether this process wants more work. `/readyz` says no once it drains, before anything is refused."""
+
+    draining: bool = False
+
+    def drain(self) -> None:
+        """Ask the balancer to send work elsewhere. To be called when the process is told to stop, before it does."""
+        self.draining = True
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything that routes are made of, for one process."""
+
+    settings: Settings
+    database: Database
+    keyring: Keyring
+    directory: TenantDirectory
+    revocations: Revocations
+    gate: Gate
+    writer: Writer
+    reader: LogReader
+    tenants: TenantService
+    registry: CollectorRegistry
+    lifecycle: Lifecycle = field(default_factory=Lifecycle)
+
+
+@asynccontextmanager
+async def services(settings: Settings, registry: CollectorRegistry | None = None) -> AsyncGenerator[Services]:
+    """Start what an API process needs, and stop it in reverse: nothing accepted is lost.
+
+    A database that does not answer delays nothing here: until it does, requests get a 503 and `/readyz` says why.
+
+    Args:
+        settings: Of the installation.
+        registry: Where metrics are kept; one of its own when None.
+
+    Raises:
+        ConfigurationError: Settings or key files need a person.
+    """
+    registry = CollectorRegistry() if registry is None else registry
+    keyring = load_or_create(settings.keys)
+    cursors = CursorCodec(keyring.cursor_signing)
+    async with Database.from_settings(settings.database) as database:
+        directory = TenantDirectory(database, settings.auth.freshness)
+        revocations = Revocations(database, settings.auth.freshness)
+        async with (
+            aclosing(TokenVerifier(settings.auth, keyring)) as verifier,
+            _following(directory, revocations),
+            _writing(database, settings, keyring, registry) as writer,
+        ):
+            made = Services(
+                settings=settings,
+                database=database,
+                keyring=keyring,
+                directory=directory,
+                revocations=revocations,
+                gate=Gate(verifier, revocations, directory, RateLimits(settings.rates)),
+                writer=writer,
+                reader=LogReader(database, cursors, settings),
+                tenants=TenantService(database, directory, cursors),
+                registry=registry,
+            )
+            try:
+                yield made
+            finally:
+                made.lifecycle.drain()
+
+
+@asynccontextmanager
+async def _following(directory: TenantDirectory, revocations: Revocations) -> AsyncGenerator[None]:
+    """Follow tenants and revocations, having looked once where the database answers soon."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_FIRST_LOOK):
+            # What fails here fails again in `run`, which says so.
+            await asyncio.gather(directory.refresh(), revocations.refresh(), return_exceptions=True)
+    tasks = [asyncio.create_task(follower.run(), name=type(follower).__name__) for follower in (directory, revocations)]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+@asynccontextmanager
+async def _writing(
+    database: Database, settings: Settings, keyring: Keyring, registry: CollectorRegistry
+) -> AsyncGenerator[Writer]:
+    writer = Writer(database, settings.writer, Digests(keyring.retry_digest), WriterMetrics(registry))
+    await writer.start()
+    try:
+        yield writer
+    finally:
+        await writer.close()
