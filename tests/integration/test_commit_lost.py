@@ -12,10 +12,10 @@ from urllib.parse import quote
 import asyncpg
 import pytest
 import pytest_asyncio
-from factories import append, digests, prepared
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
+from factories import append, digests, prepared
 from tallystick.database.pools import Database
 from tallystick.errors import DatabaseDownError
 from tallystick.log.writer import Writer, WriterMetrics
@@ -43,7 +43,7 @@ class CuttingProxy:
             if self.cut and _COMMIT in chunk:
                 self.cut = False
                 self.cuts += 1
-                answers.cancel()
+                await _end(answers)
                 if self.deliver:
                     upstream_writer.write(chunk)
                     await upstream_writer.drain()
@@ -51,9 +51,14 @@ class CuttingProxy:
                 break
             upstream_writer.write(chunk)
             await upstream_writer.drain()
-        answers.cancel()
+        await _end(answers)
         writer.close()
         upstream_writer.close()
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -69,6 +74,7 @@ async def proxy(postgres: EmbeddedPostgres) -> AsyncGenerator[tuple[CuttingProxy
     server = await asyncio.start_unix_server(proxy.serve, folder / ".s.PGSQL.5432")
     yield proxy, folder
     server.close()
+    await server.wait_closed()
     shutil.rmtree(folder)
 
 

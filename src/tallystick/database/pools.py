@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 import asyncpg
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
+OwnConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 
 def read_role_passwords(file: Path | None) -> dict[str, str]:
@@ -40,15 +41,48 @@ def read_role_passwords(file: Path | None) -> dict[str, str]:
     return passwords
 
 
-async def _nothing_to_reset(_: "asyncpg.Connection[asyncpg.Record]") -> None:
+async def _nothing_to_reset(_: OwnConnection) -> None:
     """All that a session sets is set for its transaction, so the round trip of a reset is saved."""
+
+
+Role: TypeAlias = Literal["writer", "reader", "control", "worker"]
+
+
+def _login(settings: DatabaseSettings, role: Role, *, lock_timeout: float | None = None) -> dict[str, Any]:
+    """The arguments of a connection as one of the login roles.
+
+    Raises:
+        ConfigurationError: No database URL is set.
+    """
+    if settings.url is None:
+        raise ConfigurationError("set TALLYSTICK_DATABASE__URL, or start everything with `tallystick up`")
+    statement_timeout = settings.append_timeout if role == "writer" else settings.statement_timeout
+    user = f"tallystick_{role}"
+    return {
+        "dsn": settings.url.get_secret_value(),
+        "user": user,
+        "password": read_role_passwords(settings.role_passwords).get(user),
+        "timeout": settings.connect_timeout,
+        "statement_cache_size": settings.statement_cache,
+        "server_settings": {
+            "application_name": f"tallystick {role}",
+            "statement_timeout": _milliseconds(statement_timeout),
+            "lock_timeout": _milliseconds(settings.lock_timeout if lock_timeout is None else lock_timeout),
+            "idle_in_transaction_session_timeout": _milliseconds(settings.idle_in_transaction_timeout),
+            "timezone": "UTC",
+            "jit": "off",
+        },
+    }
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:.0f}"
 
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """A pool per login role. What a role may touch is granted in ``migrations/0003_access.sql``."""
+    """Connections by login role. What a role may touch is granted in ``migrations/0003_access.sql``."""
 
-    writer: Pool
     reader: Pool
     control: Pool
     worker: Pool
@@ -61,49 +95,42 @@ class Database:
         Raises:
             ConfigurationError: No database URL is set.
         """
-        if settings.url is None:
-            raise ConfigurationError("set TALLYSTICK_DATABASE__URL, or start everything with `tallystick up`")
-        url = settings.url.get_secret_value()
-        passwords = read_role_passwords(settings.role_passwords)
 
-        def pool(role: str, size: int, statement_timeout: float) -> Pool:
-            login = f"tallystick_{role}"
+        def pool(role: Role, size: int) -> Pool:
             return asyncpg.create_pool(
-                url,
-                user=login,
-                password=passwords.get(login),
+                **_login(settings, role),
                 min_size=0,
                 max_size=size,
-                timeout=settings.connect_timeout,
                 max_inactive_connection_lifetime=300,
                 reset=_nothing_to_reset,
-                statement_cache_size=settings.statement_cache,
-                server_settings={
-                    "application_name": f"tallystick {role}",
-                    "statement_timeout": f"{statement_timeout * 1000:.0f}",
-                    "lock_timeout": f"{settings.lock_timeout * 1000:.0f}",
-                    "idle_in_transaction_session_timeout": f"{settings.idle_in_transaction_timeout * 1000:.0f}",
-                    "timezone": "UTC",
-                    "jit": "off",
-                },
             )
 
         return cls(
-            writer=pool("writer", settings.writer_connections, settings.append_timeout),
-            reader=pool("reader", settings.reader_connections, settings.statement_timeout),
-            control=pool("control", settings.control_connections, settings.statement_timeout),
-            worker=pool("worker", settings.control_connections, settings.statement_timeout),
+            reader=pool("reader", settings.reader_connections),
+            control=pool("control", settings.control_connections),
+            worker=pool("worker", settings.control_connections),
             settings=settings,
         )
 
     async def __aenter__(self) -> Self:
-        for pool in (self.writer, self.reader, self.control, self.worker):
+        for pool in (self.reader, self.control, self.worker):
             await pool
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for pool in (self.writer, self.reader, self.control, self.worker):
+        for pool in (self.reader, self.control, self.worker):
             pool.terminate()
+
+    async def connect_writer(self, *, lock_timeout: float | None = None) -> OwnConnection:
+        """Open a connection of the writer's own, which it keeps and closes.
+
+        Args:
+            lock_timeout: Seconds to wait for a lock; as in the settings when absent.
+
+        Raises:
+            OSError, asyncpg.PostgresError, TimeoutError: It could not be opened (see `database.outage`).
+        """
+        return await asyncpg.connect(**_login(self.settings, "writer", lock_timeout=lock_timeout))
 
     @asynccontextmanager
     async def log_session(self, log_id: int) -> AsyncGenerator[Connection]:

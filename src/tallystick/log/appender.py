@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 
 import orjson
 
-from tallystick.database.pools import Connection
+from tallystick.database.pools import OwnConnection
 from tallystick.errors import ConflictError, Flaw, TallystickError
 from tallystick.log import copyrows
 from tallystick.log.identity import RANDOM_BITS, make_id
@@ -125,7 +125,7 @@ _Slot: TypeAlias = _New | _Again | Stored | None
 _Key: TypeAlias = tuple[Scope, int, str]
 
 
-async def append_batch(connection: Connection, batch: Sequence[Append], digests: Digests) -> Appended:
+async def append_batch(connection: OwnConnection, batch: Sequence[Append], digests: Digests) -> Appended:
     """Append a batch in one transaction.
 
     Args:
@@ -158,7 +158,7 @@ async def append_batch(connection: Connection, batch: Sequence[Append], digests:
     return appended
 
 
-async def was_committed(connection: Connection, probe: Probe) -> bool:
+async def was_committed(connection: OwnConnection, probe: Probe) -> bool:
     """Ask by one of its events whether a batch was committed; waits for the lost transaction to end."""
     return await connection.fetchval(
         "select tallystick.was_appended($1, $2, to_timestamp($3::numeric / 1000), $4)",
@@ -169,7 +169,7 @@ async def was_committed(connection: Connection, probe: Probe) -> bool:
     )
 
 
-async def _append_plain(connection: Connection, batch: Sequence[Append], appended: Appended) -> None:
+async def _append_plain(connection: OwnConnection, batch: Sequence[Append], appended: Appended) -> None:
     counts: dict[int, int] = {}
     for append in batch:
         counts[append.log_id] = counts.get(append.log_id, 0) + len(append.events)
@@ -184,7 +184,7 @@ async def _append_plain(connection: Connection, batch: Sequence[Append], appende
 
 
 async def _append_with_keys(
-    connection: Connection, batch: Sequence[Append], digests: Digests, appended: Appended
+    connection: OwnConnection, batch: Sequence[Append], digests: Digests, appended: Appended
 ) -> None:
     log_ids = list({append.log_id for append in batch})
     locked = await connection.fetch(_LOCK_ONE if len(log_ids) == 1 else _LOCK_MANY, log_ids)
@@ -217,7 +217,7 @@ async def _append_with_keys(
     await _keep_keys(connection, plans, digests, appended)
 
 
-async def _look_up(connection: Connection, appends: Sequence[Append]) -> dict[_Key, _Known]:
+async def _look_up(connection: OwnConnection, appends: Sequence[Append]) -> dict[_Key, _Known]:
     keys: list[_Key] = []
     for append in appends:
         if append.key is not None:
@@ -281,7 +281,7 @@ class _Book:
         return self._digests.match(scope, content, digest=known.digest, key_id=known.key_id)
 
 
-async def _store(connection: Connection, plans: Sequence[_Plan], heads: Sequence[Any], appended: Appended) -> None:
+async def _store(connection: OwnConnection, plans: Sequence[_Plan], heads: Sequence[Any], appended: Appended) -> None:
     """Give the new events of all plans their seqs, and copy them."""
     new: dict[int, list[_New]] = {}
     for plan in plans:
@@ -338,7 +338,7 @@ def _stored(slot: _Slot) -> Stored | None:
     return slot
 
 
-async def _keep_keys(connection: Connection, plans: Sequence[_Plan], digests: Digests, appended: Appended) -> None:
+async def _keep_keys(connection: OwnConnection, plans: Sequence[_Plan], digests: Digests, appended: Appended) -> None:
     rows: dict[_Key, tuple[str, bytes, str]] = {}
     for plan in plans:
         log_id = plan.append.log_id

@@ -15,7 +15,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from tallystick.database.outage import OUTAGES
-from tallystick.database.pools import Connection, Database
+from tallystick.database.pools import Database, OwnConnection
 from tallystick.errors import DatabaseDownError, InvalidError, TallystickError, UnavailableError
 from tallystick.log.appender import Appended, CommitLostError, Probe, append_batch, was_committed
 from tallystick.log.lanes import Append, Lanes, Outcome
@@ -24,8 +24,8 @@ from tallystick.settings import WriterSettings
 
 _log = structlog.get_logger("tallystick.writer")
 
-_SHARED_LOCK_TIMEOUT: Final = "100ms"
-"""How long a batch waits for the lock of its only log before it makes way and goes on in the patient lane."""
+_SHARED_LOCK_TIMEOUT: Final = 0.1
+"""Seconds that a batch waits for the lock of its only log before it is set aside."""
 
 _ASK_AGAIN_SECONDS: Final = 0.2
 
@@ -125,15 +125,17 @@ class Writer:
 
     async def _work(self, *, patient: bool) -> None:
         """Store batch after batch over one connection."""
-        connection: Connection | None = None
+        connection: OwnConnection | None = None
         while batch := await self._next_batch(patient=patient):
             try:
                 if connection is None or connection.is_closed():
-                    connection = await self._connect(connection, patient=patient)
+                    lock_timeout = None if patient else _SHARED_LOCK_TIMEOUT
+                    connection = await self._database.connect_writer(lock_timeout=lock_timeout)
                 await self._store(connection, batch, patient=patient)
             except TallystickError as error:
                 self._fail(batch, error, reason=error.slug)
             except OUTAGES as error:
+                _log.warning("append failed", reason=type(error).__name__)
                 self._fail(batch, _down(), reason=type(error).__name__)
             except Exception:  # noqa: BLE001  # a bug fails its batch, never the worker
                 _log.exception("append failed")
@@ -143,7 +145,8 @@ class Writer:
                 self._metrics.waiting.set(self._lanes.held_events)
                 self._wake(*self._ready)
         if connection is not None:
-            await self._database.writer.release(connection)
+            with suppress(*OUTAGES):
+                await connection.close(timeout=1)
 
     async def _next_batch(self, *, patient: bool) -> list[Append]:
         while True:
@@ -154,17 +157,7 @@ class Writer:
                 return []
             await self._ready[patient].wait()
 
-    async def _connect(self, old: "Connection | None", *, patient: bool) -> Connection:
-        pool = self._database.writer
-        if old is not None:
-            with suppress(*OUTAGES):
-                await pool.release(old)
-        connection: Connection = await pool.acquire(timeout=self._database.settings.acquire_timeout)
-        if not patient:
-            await connection.execute("select set_config('lock_timeout', $1, false)", _SHARED_LOCK_TIMEOUT)
-        return connection
-
-    async def _store(self, connection: Connection, batch: Sequence[Append], *, patient: bool) -> None:
+    async def _store(self, connection: OwnConnection, batch: Sequence[Append], *, patient: bool) -> None:
         started = monotonic()
         try:
             appended = await self._append_for_sure(connection, batch)
@@ -184,7 +177,7 @@ class Writer:
         self._metrics.seconds.observe(monotonic() - started)
         self._settle(appended)
 
-    async def _append_for_sure(self, connection: Connection, batch: Sequence[Append]) -> Appended:
+    async def _append_for_sure(self, connection: OwnConnection, batch: Sequence[Append]) -> Appended:
         """Append, and learn the outcome where the connection was lost at COMMIT."""
         try:
             async with asyncio.timeout(self._database.settings.append_timeout):
@@ -200,8 +193,11 @@ class Writer:
         deadline = monotonic() + self._database.settings.append_timeout
         while monotonic() < deadline:
             try:
-                async with self._database.writer.acquire(timeout=self._database.settings.acquire_timeout) as connection:
+                connection = await self._database.connect_writer()
+                try:
                     return await was_committed(connection, probe)
+                finally:
+                    connection.terminate()
             except OUTAGES:
                 await asyncio.sleep(_ASK_AGAIN_SECONDS)
         raise UnavailableError(
