@@ -5,11 +5,12 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from datetime import MAXYEAR, UTC, datetime, timedelta
+from typing import Any
 
 import orjson
 from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
 from tallystick.api.metrics import render
 from tallystick.api.problems import problem_response
@@ -31,6 +32,42 @@ FULL = 0.95
 """How full the writer's queue may be."""
 
 _NOBODY = Principal("", "", "", None, 0, 0, frozenset(), everywhere=False, default_tenant=None, roles=None)
+
+_STATUS: dict[str, Any] = {"type": "object", "required": ["status"], "properties": {"status": {"type": "string"}}}
+
+_REPORT: dict[str, Any] = {
+    "type": "object",
+    "required": ["status", "checks"],
+    "properties": {
+        "status": {"type": "string"},
+        "checks": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["name", "ok", "detail"],
+                "properties": {
+                    "name": {"type": "string"},
+                    "ok": {"type": "boolean"},
+                    "detail": {"type": "string"},
+                },
+            },
+        },
+    },
+}
+
+_READY: dict[str, Any] = {
+    "status": "ready",
+    "checks": [
+        {"name": "database", "ok": True, "detail": "answers"},
+        {"name": "writer", "ok": True, "detail": "its queue is 3% full"},
+    ],
+}
+
+_EXPOSITION = """\
+# HELP tallystick_appended_events_total Events stored.
+# TYPE tallystick_appended_events_total counter
+tallystick_appended_events_total 1204.0
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +165,26 @@ def health_routes(services: Services) -> APIRouter:
     router = APIRouter(tags=["health"])
     readiness = Readiness(services)
 
-    @router.get("/healthz", operation_id="healthz", summary="Whether the process is alive")
+    @router.get(
+        "/healthz",
+        operation_id="healthz",
+        summary="Whether the process is alive",
+        responses={200: {"content": {"application/json": {"schema": _STATUS, "example": {"status": "alive"}}}}},
+    )
     @performs(PUBLIC)
     async def healthz() -> Response:
         """Answers as long as the process does, whatever the state of what it depends on."""
         return Response(b'{"status":"alive"}', media_type="application/json")
 
-    @router.get("/readyz", operation_id="readyz", summary="Whether the process can serve")
+    @router.get(
+        "/readyz",
+        operation_id="readyz",
+        summary="Whether the process can serve",
+        responses={
+            200: {"content": {"application/json": {"schema": _REPORT, "example": _READY}}},
+            503: {"description": "A check failed: `checks`, as in a 200, says which and what to mend."},
+        },
+    )
     @performs(PUBLIC)
     async def readyz(request: Request) -> Response:
         """Lists every check; 503 when one fails."""
@@ -146,7 +196,13 @@ def health_routes(services: Services) -> APIRouter:
         error = UnavailableError(f"not ready: {failed}", retry_after=2)
         return problem_response(error, request.state.correlation_id, {"checks": listed})
 
-    @router.get("/metrics", operation_id="metrics", summary="Metrics for Prometheus")
+    @router.get(
+        "/metrics",
+        operation_id="metrics",
+        summary="Metrics for Prometheus",
+        response_class=PlainTextResponse,
+        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}, "example": _EXPOSITION}}}},
+    )
     @performs(PUBLIC)
     async def metrics() -> Response:
         """In the text format of Prometheus, of all processes on this port."""

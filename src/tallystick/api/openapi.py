@@ -9,6 +9,7 @@ from typing import Any, Final, TypeAlias, cast
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 
 from tallystick import __version__
 from tallystick.api.problems import MEDIA_TYPE, problem_classes, problem_document
@@ -42,9 +43,6 @@ _DETAILS: Final[Mapping[int, str]] = {
     401: "the token has expired",
     403: "this needs the permission `logs:read`, which the token's role does not grant",
     404: "there is nothing by this name",
-    405: "this path answers GET, HEAD, OPTIONS",
-    409: "this key came before with other content",
-    410: "removed by retention",
     413: "the body may have up to 16777216 bytes: send less at a time",
     415: "send the body with Content-Type: application/json",
     422: "the request is not valid: `errors` says where",
@@ -203,28 +201,25 @@ def _rewrite_contents(holder: Json, schemas: Json) -> None:
         place["schema"] = rewritten
 
 
-def _example_of(status: int) -> Json:
-    cls = next(cls for cls in problem_classes().values() if cls.status == status)
-    error = cls(_DETAILS[status])
+def _class_of(status: int) -> type[TallystickError]:
+    return next(cls for cls in problem_classes().values() if cls.status == status)
+
+
+def _problem_response(status: int, description: str) -> Json:
+    error = _class_of(status)(_DETAILS.get(status, description))
     if isinstance(error, InvalidError):
-        error = InvalidError(_DETAILS[status], flaws=[Flaw("is required", pointer="/action")])
-    return problem_document(error, _EXAMPLE_ID)
+        error.flaws = (Flaw("is required", pointer="/name"),)
+    example = problem_document(error, _EXAMPLE_ID)
+    return {
+        "description": description,
+        "headers": _headers(status),
+        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "example": example}},
+    }
 
 
 def _problem_responses() -> Json:
-    titles: dict[int, type[TallystickError]] = {}
-    for cls in problem_classes().values():
-        titles.setdefault(cls.status.value, cls)
-    return {
-        f"Problem{status}": {
-            "description": f"{cls.title}.",
-            "headers": _headers(status),
-            "content": {
-                MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "example": _example_of(status)}
-            },
-        }
-        for status, cls in sorted(titles.items())
-    }
+    statuses = sorted({cls.status.value for cls in problem_classes().values()})
+    return {f"Problem{status}": _problem_response(status, f"{_class_of(status).title}.") for status in statuses}
 
 
 def _headers(status: int) -> Json:
@@ -266,8 +261,26 @@ def _complete(operation: Json) -> None:
         described = responses.get(str(status), {}).get("description")
         responses[str(status)] = {"$ref": f"#/components/responses/Problem{status}"}
         if described and described not in operation.get("description", ""):
-            responses[str(status)] = {**_problem_responses()[f"Problem{status}"], "description": described}
+            responses[str(status)] = _problem_response(status, described)
     operation["responses"] = dict(sorted(responses.items()))
+
+
+def _restore_examples(document: Json, app: FastAPI) -> None:
+    """Put the examples back as they were declared: FastAPI leaves out every member of them that is null."""
+    for route in app.routes:
+        if isinstance(route, APIRoute) and route.include_in_schema:
+            declared = {"responses": {str(status): value for status, value in route.responses.items()}}
+            for method in route.methods or ():
+                operation = document["paths"][route.path_format][method.lower()]
+                _restore(operation, {**declared, **(route.openapi_extra or {})})
+
+
+def _restore(emitted: Json, declared: Mapping[str, Any]) -> None:
+    for name, value in declared.items():
+        if name in ("example", "examples"):
+            emitted[name] = value
+        elif isinstance(value, dict) and isinstance(emitted.get(name), dict):
+            _restore(emitted[name], cast("Json", value))
 
 
 def openapi_document(app: FastAPI) -> Json:
@@ -275,6 +288,7 @@ def openapi_document(app: FastAPI) -> Json:
     document: Json = get_openapi(
         title="Tallystick", version=__version__, description=_DESCRIPTION, routes=app.routes, openapi_version=VERSION
     )
+    _restore_examples(document, app)
     components: Json = document.setdefault("components", {})
     schemas: Json = components.get("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):

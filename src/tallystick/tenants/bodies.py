@@ -1,9 +1,9 @@
-"""Small JSON bodies: read within a limit, parsed strictly, and fitted to a model."""
+"""Small JSON bodies: read within a limit, parsed strictly, and fitted to a schema."""
 
 from collections.abc import Collection, Mapping
 from typing import Any, TypeVar, cast
 
-from pydantic import BaseModel, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from starlette.requests import Request
 
 from tallystick.errors import BadRequestError, Flaw, InvalidError, TooLargeError, UnsupportedMediaError
@@ -15,7 +15,7 @@ MAX_BYTES = 64 * 1024
 
 JSON_TYPE = "application/json"
 
-Model = TypeVar("Model", bound=BaseModel)
+Fitted = TypeVar("Fitted")
 
 
 async def read_json(request: Request, media_types: Collection[str] = (JSON_TYPE,)) -> object:
@@ -42,11 +42,11 @@ async def read_json(request: Request, media_types: Collection[str] = (JSON_TYPE,
     return parse_json(bytes(body))
 
 
-def fit(model: type[Model], value: object, at: str = "") -> Model:
-    """Make a parsed value into a model.
+def fit(schema: TypeAdapter[Fitted], value: object, at: str = "") -> Fitted:
+    """Make a parsed value into what a schema describes.
 
     Args:
-        model: Strict, and closed to unknown members.
+        schema: Closed to unknown members.
         value: As parsed.
         at: JSON Pointer of the value within the body.
 
@@ -54,7 +54,7 @@ def fit(model: type[Model], value: object, at: str = "") -> Model:
         InvalidError: With every flaw at its pointer; the value itself is not repeated.
     """
     try:
-        return model.model_validate(value, strict=True)
+        return schema.validate_python(value, strict=True)
     except ValidationError as error:
         flaws = [_flaw(detail, at) for detail in error.errors(include_url=False, include_input=False)]
         raise InvalidError("the body is not valid; each entry of `errors` names a place to mend", flaws=flaws) from None

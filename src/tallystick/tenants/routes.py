@@ -3,6 +3,7 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
+from pydantic import TypeAdapter
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -10,10 +11,17 @@ from tallystick.auth.gate import Gate
 from tallystick.auth.operations import CREATE_TENANT, LIST_TENANTS, READ_TENANT, UPDATE_TENANT
 from tallystick.auth.permissions import Permission
 from tallystick.auth.routing import performs
-from tallystick.errors import Flaw, ForbiddenError, InvalidError
+from tallystick.errors import ForbiddenError
 from tallystick.tenants.bodies import JSON_TYPE, fit, read_json
-from tallystick.tenants.model import Tenant, TenantSettings, merge_patch
-from tallystick.tenants.schemas import NewTenant, TenantDocument, TenantList, TenantPatch
+from tallystick.tenants.model import Tenant, merge_patch
+from tallystick.tenants.schemas import (
+    NEW_TENANT,
+    TENANT_PATCH,
+    TENANT_SETTINGS,
+    TenantDocument,
+    TenantList,
+    TenantPatch,
+)
 from tallystick.tenants.service import Changes, TenantService
 
 MERGE_PATCH = "application/merge-patch+json"
@@ -39,8 +47,8 @@ def _example(value: object) -> dict[str, Any]:
     return {"content": {JSON_TYPE: {"example": value}}}
 
 
-def _body(model: type[NewTenant | TenantPatch], examples: dict[str, Any], *media_types: str) -> dict[str, Any]:
-    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+def _body(schema_of: TypeAdapter[Any], examples: dict[str, Any], *media_types: str) -> dict[str, Any]:
+    schema = schema_of.json_schema(ref_template="#/components/schemas/{model}")
     content = {media_type: {"schema": schema, "examples": examples} for media_type in media_types}
     return {"requestBody": {"required": True, "content": content}}
 
@@ -49,23 +57,16 @@ def changes(tenant: Tenant, patch: TenantPatch) -> Changes:
     """What a tenant becomes by a merge patch (RFC 7396).
 
     Raises:
-        InvalidError: The patch would remove what cannot be, or the settings it leads to are not valid.
+        InvalidError: The settings it leads to are not valid.
     """
-    flaws = [
-        Flaw("cannot be removed: leave it out to keep it", pointer=f"/{name}")
-        for name in ("name", "suspended")
-        if name in patch.model_fields_set and getattr(patch, name) is None
-    ]
-    if flaws:
-        raise InvalidError("the patch would remove what every tenant has", flaws=flaws)
     settings = tenant.settings
-    if "settings" in patch.model_fields_set:
-        merged = merge_patch(settings, patch.settings) if patch.settings is not None else dict[str, Any]()
-        settings = fit(TenantSettings, merged, at="/settings").model_dump(exclude_unset=True)
+    if "settings" in patch:
+        merged = merge_patch(settings, patch["settings"])
+        settings = fit(TENANT_SETTINGS, merged or {}, at="/settings").model_dump(exclude_unset=True)
     return Changes(
-        name=tenant.name if patch.name is None else patch.name,
+        name=patch.get("name", tenant.name),
         settings=settings,
-        suspended=tenant.suspended if patch.suspended is None else patch.suspended,
+        suspended=patch.get("suspended", tenant.suspended),
     )
 
 
@@ -103,7 +104,7 @@ def tenant_routes(service: TenantService, gate: Gate) -> APIRouter:
             409: {"description": "The id is taken."},
         },
         openapi_extra=_body(
-            NewTenant,
+            NEW_TENANT,
             {
                 "tenant": {"summary": "A tenant", "value": {"id": "acme", "name": "Acme Ltd"}},
                 "with settings": {"value": {"id": "globex-eu-1", "name": "Globex Europe", "settings": {}}},
@@ -116,7 +117,7 @@ def tenant_routes(service: TenantService, gate: Gate) -> APIRouter:
         """A tenant is made with its two logs, `events` and `access`, and can be used at once. For platform admins."""
         access = await gate.authorise(await gate.authenticate(request), CREATE_TENANT, None)
         await gate.charge(request, access, 1)
-        new = fit(NewTenant, await read_json(request))
+        new = fit(NEW_TENANT, await read_json(request))
         tenant = await service.create(new.id, new.name, new.settings.model_dump(exclude_unset=True))
         location = f"{request.url.path.rstrip('/')}/{tenant.id}"
         return _answer(TenantDocument.of(tenant), 201, {"Location": location})
@@ -142,7 +143,7 @@ def tenant_routes(service: TenantService, gate: Gate) -> APIRouter:
         response_model=TenantDocument,
         responses={200: _example(_TENANT)},
         openapi_extra=_body(
-            TenantPatch,
+            TENANT_PATCH,
             {
                 "rename": {"summary": "Another name", "value": {"name": "Acme Holding"}},
                 "suspend": {"summary": "Refuse every request for it", "value": {"suspended": True}},
@@ -160,8 +161,8 @@ def tenant_routes(service: TenantService, gate: Gate) -> APIRouter:
         """
         access = await gate.authorise(await gate.authenticate(request), UPDATE_TENANT, tenant_id)
         await gate.charge(request, access, 1)
-        patch = fit(TenantPatch, await read_json(request, (JSON_TYPE, MERGE_PATCH)))
-        if "suspended" in patch.model_fields_set and not access.may(Permission.TENANTS_SUSPEND):
+        patch = fit(TENANT_PATCH, await read_json(request, (JSON_TYPE, MERGE_PATCH)))
+        if "suspended" in patch and not access.may(Permission.TENANTS_SUSPEND):
             raise ForbiddenError(f"to change `suspended` needs the permission `{Permission.TENANTS_SUSPEND}`")
         tenant = await service.update(access.tenant.id, lambda tenant: changes(tenant, patch))
         return _answer(TenantDocument.of(tenant))

@@ -1,23 +1,26 @@
 """Tenants on the wire."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, WithJsonSchema
+from typing_extensions import TypedDict
 
 from tallystick.tenants.model import ID_PATTERN, MAX_NAME_LENGTH, Tenant, TenantSettings
 from tallystick.tenants.service import TenantPage
 
-
-def _printable(name: str) -> str:
-    if not name.isprintable() or not name.strip():
-        raise ValueError("must have visible characters and no control characters")
-    return name
-
+NAME_PATTERN: Final = (
+    "^[^\\u0000-\\u0020\\u007f-\\u00a0]([^\\u0000-\\u001f\\u007f-\\u009f]*[^\\u0000-\\u0020\\u007f-\\u00a0])?$"
+)
+"""No control characters, no space at either end; in the part of regular expressions that all dialects share."""
 
 Name = Annotated[
     str,
-    Field(min_length=1, max_length=MAX_NAME_LENGTH, description="For people to read."),
-    AfterValidator(_printable),
+    Field(
+        min_length=1,
+        max_length=MAX_NAME_LENGTH,
+        pattern=NAME_PATTERN,
+        description="For people to read. No control characters, no space at either end.",
+    ),
 ]
 TenantId = Annotated[
     str,
@@ -30,32 +33,44 @@ TenantId = Annotated[
 ]
 
 
-class _Wire(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+def _settings_patch() -> dict[str, Any]:
+    """The schema of a merge patch of settings: each of them may be null."""
+    schema = TenantSettings.model_json_schema()
+    properties = {
+        name: {"anyOf": [setting, {"type": "null"}]} for name, setting in schema.get("properties", {}).items()
+    }
+    return {
+        "anyOf": [{"type": "object", "additionalProperties": False, "properties": properties}, {"type": "null"}],
+        "description": "Settings to change, merged into the present ones; null resets all of them.",
+    }
 
 
-class NewTenant(_Wire):
+class NewTenant(BaseModel):
     """A tenant to be made."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     id: TenantId
     name: Name
     settings: TenantSettings = Field(TenantSettings(), description="Settings; absent ones keep their defaults.")
 
 
-class TenantPatch(_Wire):
-    """A JSON Merge Patch (RFC 7396) of a tenant.
+class TenantPatch(TypedDict, total=False):
+    """A JSON Merge Patch (RFC 7396) of a tenant: what is absent stays, and a setting that is null is reset."""
 
-    What is absent stays; a setting that is null returns to its default.
-    """
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)  # type: ignore[misc]
 
-    name: Name | None = Field(None, description="The new name. A name cannot be removed, so null is refused.")
-    settings: dict[str, Any] | None = Field(
-        None, description="Settings to change, merged into the present ones; null resets all of them."
-    )
-    suspended: bool | None = Field(
-        None,
-        description="True refuses every request for the tenant, within seconds on all processes; false lets them in.",
-    )
+    name: Name
+    settings: Annotated[dict[str, Any] | None, WithJsonSchema(_settings_patch())]
+    suspended: Annotated[
+        bool,
+        Field(description="True refuses every request for the tenant, on all processes within seconds."),
+    ]
+
+
+NEW_TENANT: Final[TypeAdapter[NewTenant]] = TypeAdapter(NewTenant)
+TENANT_PATCH: Final[TypeAdapter[TenantPatch]] = TypeAdapter(TenantPatch)
+TENANT_SETTINGS: Final[TypeAdapter[TenantSettings]] = TypeAdapter(TenantSettings)
 
 
 class TenantDocument(BaseModel):
