@@ -156,7 +156,7 @@ def cli_page(app: typer.Typer) -> str:
         rows = [
             _parameter_row(one)
             for one in command.params
-            if isinstance(one, (TyperOption, TyperArgument)) and "--help" not in one.opts
+            if isinstance(one, (TyperOption, TyperArgument)) and not one.hidden and "--help" not in one.opts
         ]
         if rows:
             parts += ["| Argument or option | Meaning |", "| --- | --- |", *rows, ""]
@@ -167,7 +167,7 @@ def pages() -> dict[Path, str]:
     """Every generated page by its place."""
     return {
         REFERENCE / "settings.md": settings_page(),
-        REFERENCE / "cli.md": cli_page(import_module("tallystick.cli").app),
+        REFERENCE / "cli.md": cli_page(import_module("tallystick.cli.app").app),
     }
 
 
