@@ -3,9 +3,8 @@
 import asyncio
 import math
 import socket
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
-from typing import Any
 
 import uvicorn
 
@@ -29,7 +28,13 @@ def open_socket(settings: Settings, descriptor: int | None) -> socket.socket:
     return socket.socket(fileno=descriptor)
 
 
-async def serve(app: Any, settings: Settings, listener: socket.socket, watched: int | None) -> None:  # noqa: ANN401 - any ASGI app
+async def serve(
+    app: Callable[..., Awaitable[None]],
+    settings: Settings,
+    listener: socket.socket,
+    watched: int | None,
+    drain: Callable[[], None],
+) -> None:
     """Serve until told to stop; requests in flight then get `api.drain_timeout` seconds to end.
 
     Args:
@@ -37,6 +42,7 @@ async def serve(app: Any, settings: Settings, listener: socket.socket, watched: 
         settings: Address and limits.
         listener: Closed at the end.
         watched: See `runtime.stopping`.
+        drain: Called when told to stop, before anything is refused.
     """
     trusted = settings.api.trusted_proxies
     server = _Server(
@@ -61,6 +67,7 @@ async def serve(app: Any, settings: Settings, listener: socket.socket, watched: 
 
     async def end_when_told() -> None:
         await stop.wait()
+        drain()
         server.should_exit = True
 
     ending = asyncio.create_task(end_when_told())

@@ -87,34 +87,40 @@ class StateDirectory:
         return self.home / "run.json"
 
     def prepare(self) -> None:
-        """Make the folders.
+        """Make the folders inside; only for who holds the lock.
 
         Raises:
             ConfigurationError: They cannot be made.
         """
-        try:
-            if not self.home.exists():
-                self.home.mkdir(parents=True)
-                # To pass through is not to look into: PostgreSQL may run as another account (see `runtime.account`).
-                self.home.chmod(0o711)
+        with self._making():
             for folder in (self.keys, self.logs, self.admin_token.parent):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             shutil.rmtree(self.metrics, ignore_errors=True)
             self.metrics.mkdir(mode=0o700)
+
+    @contextmanager
+    def _making(self) -> Generator[None]:
+        try:
+            yield
         except OSError as error:
             raise ConfigurationError(
-                f"cannot make the state directory {self.home} ({error.strerror}): mend it, or choose another folder "
-                "with TALLYSTICK_HOME"
+                f"cannot make {error.filename or 'a file'} in the state directory {self.home} ({error.strerror}): mend "
+                "its permissions, or choose another folder with TALLYSTICK_HOME"
             ) from error
 
     @contextmanager
     def lock(self) -> Generator[None]:
-        """Hold the state directory; the kernel lets go of it when the process ends in whatever way.
+        """Hold the state directory, made if need be; the kernel lets go of it when the process ends in whatever way.
 
         Raises:
             ConfigurationError: Another process holds it.
         """
-        descriptor = os.open(self.home / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with self._making():
+            if not self.home.exists():
+                self.home.mkdir(parents=True)
+                # To pass through is not to look into: PostgreSQL may run as another account (see `runtime.account`).
+                self.home.chmod(0o711)
+            descriptor = os.open(self.home / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,0 +1,5 @@
+"""The command `tallystick`."""
+
+from tallystick.cli.app import main
+
+__all__ = ["main"]

@@ -1,0 +1,5 @@
+"""`tallystick demo`."""
+
+
+def demo() -> None:
+    """Fill the running instance with a company's activity."""

@@ -1,0 +1,72 @@
+"""The commands that run processes: `up`, `serve`, `worker`, `migrate`."""
+
+import asyncio
+import json
+from typing import Annotated
+
+import typer
+import uvloop
+from rich.console import Console
+
+from tallystick.cli.reading import load_settings
+from tallystick.cli.terminal import announcer, reporter
+from tallystick.database.migrate import migrate
+from tallystick.errors import ConfigurationError
+from tallystick.runtime.logging import configure_logging
+from tallystick.runtime.serving import open_socket, serve
+from tallystick.runtime.supervisor import Supervisor
+from tallystick.runtime.worker import run_worker, standard_loops
+from tallystick.settings import Settings
+
+AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]
+Watch = Annotated[int | None, typer.Option("--watch", hidden=True, help="Pipe whose end means that nobody supervises.")]
+Socket = Annotated[int | None, typer.Option("--socket", hidden=True, help="Listening socket that was inherited.")]
+
+
+def up(*, as_json: AsJson = False) -> None:
+    """Run everything: PostgreSQL, worker and API, in one state directory."""
+    settings = load_settings()
+    console = Console(highlight=False)
+    asyncio.run(Supervisor(settings, reporter(console, quiet=as_json), announcer(console, as_json=as_json)).run())
+
+
+def serve_command(*, socket: Socket = None, watch: Watch = None, as_json: AsJson = False) -> None:
+    """Run one API process on a database that is already there."""
+    settings = _with_logs(load_settings(), as_json=as_json)
+    uvloop.run(_serve(settings, socket, watch))
+
+
+async def _serve(settings: Settings, socket: int | None, watch: int | None) -> None:
+    # Loaded by the processes that serve alone: the web framework costs the others 40 MB and a quarter of a second.
+    from tallystick.api.app import create_app  # noqa: PLC0415
+    from tallystick.bootstrap import services  # noqa: PLC0415
+
+    listener = open_socket(settings, socket)
+    async with services(settings) as made:
+        await serve(create_app(made), settings, listener, watch, made.lifecycle.drain)
+
+
+def worker_command(*, watch: Watch = None, as_json: AsJson = False) -> None:
+    """Run the worker: it keeps the partitions."""
+    settings = _with_logs(load_settings(), as_json=as_json)
+    uvloop.run(run_worker(settings, standard_loops(settings), watch))
+
+
+def migrate_command(*, as_json: AsJson = False) -> None:
+    """Bring the database's schema to this release's state."""
+    settings = load_settings()
+    report = reporter(Console(highlight=False), quiet=as_json)
+    try:
+        applied = asyncio.run(migrate(settings.database, report))
+    except OSError as error:
+        raise ConfigurationError(f"the database does not answer: {error.strerror or error}") from error
+    if as_json:
+        typer.echo(json.dumps({"applied": [{"version": each.version, "name": each.name} for each in applied]}))
+    elif not applied:
+        report("nothing to do: the schema is up to date")
+
+
+def _with_logs(settings: Settings, *, as_json: bool) -> Settings:
+    logging = settings.logging.model_copy(update={"format": "json"}) if as_json else settings.logging
+    configure_logging(logging)
+    return settings.model_copy(update={"logging": logging})

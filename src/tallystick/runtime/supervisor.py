@@ -1,0 +1,261 @@
+"""`tallystick up`: PostgreSQL, API processes and worker under one supervisor, in one state directory."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Coroutine, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from prometheus_client.multiprocess import mark_process_dead  # pyright: ignore[reportUnknownVariableType] - not annotated
+from pydantic import SecretStr
+
+from tallystick import __version__
+from tallystick.errors import ConfigurationError
+from tallystick.runtime.child import Child, ChildSpec, Process
+from tallystick.runtime.firstrun import FIRST_TENANT, ensure_admin_token, prepare_database
+from tallystick.runtime.listener import listen, url_of
+from tallystick.runtime.postgres import EmbeddedPostgres, server_settings, socket_directory
+from tallystick.runtime.state import Run, StateDirectory, rotate_log
+from tallystick.runtime.stopping import stop_event
+from tallystick.settings import Settings
+
+_RECOVERY_SECONDS = 900.0
+_READY_SECONDS = 60.0
+_PROBE_PAUSE = 0.05
+
+Report = Callable[[str], None]
+
+
+def connections_needed(settings: Settings) -> int:
+    """The most connections that the pools of all processes hold together, and some for commands."""
+    database = settings.database
+    pools = database.writer_connections + database.reader_connections + 2 * database.control_connections
+    return (settings.api.processes + 1) * pools + 10
+
+
+@dataclass(frozen=True, slots=True)
+class Supervisor:
+    """Starts everything, keeps it running, and ends it in order.
+
+    Attributes:
+        report: Told, in words for a person, of each step and of every death.
+        announce: Given the running instance once it answers.
+    """
+
+    settings: Settings
+    report: Report
+    announce: Callable[[Run], None]
+
+    async def run(self) -> None:
+        """Run until SIGINT or SIGTERM; a second one hurries the end.
+
+        Raises:
+            ConfigurationError: Something in the way of the start that a person must mend.
+        """
+        state = StateDirectory.from_settings(self.settings)
+        floors: list[list[Child]] = []
+
+        def hurry() -> None:
+            for child in (child for floor in floors[1:] for child in floor):
+                child.send(signal.SIGINT)
+
+        stop = stop_event(None, hurry)
+        with state.lock(), self._listening() as (listener, watched):
+            state.prepare()
+            try:
+                await _unless(stop, self._start(state, listener, watched, floors))
+                await stop.wait()
+                self.report("stopping")
+            finally:
+                state.run_file.unlink(missing_ok=True)
+                for floor in reversed(floors):
+                    await asyncio.gather(*(child.stop() for child in floor))
+        self.report("stopped")
+
+    @contextmanager
+    def _listening(self) -> Generator[tuple[socket.socket, int]]:
+        """The listening socket, and the read end of a pipe whose write end lives as long as we do."""
+        with listen(self.settings.host, self.settings.port) as listener:
+            watched, held = os.pipe()
+            try:
+                yield listener, watched
+            finally:
+                os.close(watched)
+                os.close(held)
+
+    async def _start(
+        self, state: StateDirectory, listener: socket.socket, watched: int, floors: list[list[Child]]
+    ) -> None:
+        """Start floor by floor; whoever stands higher needs those below."""
+        settings = self.settings
+        if settings.database.url is None:
+            postgres = self._postgres(state)
+            await asyncio.to_thread(postgres.initialise)
+            child = Child(self._postgres_spec(postgres), self.report)
+            floors.append([child])
+            await child.start()
+            settings = settings.model_copy(
+                update={"database": settings.database.model_copy(update={"url": SecretStr(postgres.url())})}
+            )
+            self.report("PostgreSQL answers")
+        else:
+            floors.append([])
+        await prepare_database(settings, self.report)
+        ensure_admin_token(settings, state.admin_token, self.report)
+        specs = self._own_specs(settings, state, listener, watched)
+        workers = [Child(specs[0], self.report)]
+        doors = [Child(spec, self.report) for spec in specs[1:]]
+        floors.extend((workers, doors))
+        for child in (*workers, *doors):
+            await child.start()
+        await _until_it_answers(listener, doors)
+        run = Run(
+            url=url_of(listener),
+            docs_url=f"{url_of(listener)}/docs",
+            tenant_id=FIRST_TENANT,
+            token_file=str(state.admin_token),
+            database_url=_embedded_url(self.settings, settings),
+            pid=os.getpid(),
+            version=__version__,
+        )
+        state.write_run(run)
+        self.announce(run)
+
+    def _postgres(self, state: StateDirectory) -> EmbeddedPostgres:
+        return EmbeddedPostgres(
+            data_dir=state.data,
+            socket_dir=socket_directory(state.home),
+            log_file=state.logs / "postgres.log",
+            settings=server_settings(connections_needed(self.settings)),
+            report=self.report,
+        )
+
+    def _postgres_spec(self, postgres: EmbeddedPostgres) -> ChildSpec:
+        rotate_log(postgres.log_file)
+
+        async def ready(process: Process, log_since: int) -> None:
+            abandoned = False
+            try:
+                await asyncio.to_thread(
+                    postgres.wait_ready,
+                    _RECOVERY_SECONDS,
+                    lambda: process.returncode is None and not abandoned,
+                    log_since,
+                )
+            except asyncio.CancelledError:
+                abandoned = True
+                raise
+
+        return ChildSpec(
+            name="PostgreSQL",
+            command=postgres.command,
+            log_file=postgres.log_file,
+            environment=postgres.environment(),
+            identity=postgres.identity,
+            folder="/",
+            stop_signals=((signal.SIGINT, 60), (signal.SIGQUIT, 10), (signal.SIGKILL, 10)),
+            before=lambda: asyncio.to_thread(postgres.stop_leftovers),
+            ready=ready,
+        )
+
+    def _own_specs(
+        self, settings: Settings, state: StateDirectory, listener: socket.socket, watched: int
+    ) -> list[ChildSpec]:
+        """The worker's and then the API processes' specs."""
+        url = settings.database.url
+        environment = {
+            **os.environ,
+            "TALLYSTICK_HOME": str(state.home),
+            "TALLYSTICK_KEY_DIR": str(state.keys),
+            "TALLYSTICK_DATABASE__URL": url.get_secret_value() if url else "",
+            "PROMETHEUS_MULTIPROC_DIR": str(state.metrics),
+        }
+
+        def spec(name: str, log_name: str, *command: str, inherited: tuple[int, ...], seconds: float) -> ChildSpec:
+            log_file = state.logs / log_name
+            rotate_log(log_file)
+            return ChildSpec(
+                name=name,
+                command=lambda: [sys.executable, "-m", "tallystick", *command],
+                log_file=log_file,
+                environment=environment,
+                inherited=inherited,
+                stop_signals=((signal.SIGTERM, seconds), (signal.SIGKILL, 10)),
+                after=lambda pid: mark_process_dead(pid, str(state.metrics)),
+            )
+
+        watch = ("--watch", str(watched))
+        door = listener.fileno()
+        drain = settings.api.drain_timeout + settings.database.append_timeout
+        return [
+            spec("the worker", "worker.log", "worker", *watch, inherited=(watched,), seconds=30),
+            *(
+                spec(
+                    f"API process {number}",
+                    f"api-{number}.log",
+                    *("serve", "--socket", str(door), *watch),
+                    inherited=(watched, door),
+                    seconds=drain,
+                )
+                for number in range(1, settings.api.processes + 1)
+            ),
+        ]
+
+
+def _embedded_url(given: Settings, used: Settings) -> str | None:
+    """The URL of the embedded server; an external one stays in the environment, with its password."""
+    return used.database.url.get_secret_value() if given.database.url is None and used.database.url else None
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[None, None, None]) -> None:
+    """Do the work, and give it up when told to stop."""
+    working = asyncio.ensure_future(work)
+    stopping = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            working.result()
+    finally:
+        for task in (working, stopping):
+            task.cancel()
+        await asyncio.wait((working, stopping))
+
+
+async def _until_it_answers(listener: socket.socket, doors: list[Child]) -> None:
+    """Wait until the API says that it is ready.
+
+    Raises:
+        ConfigurationError: An API process ended before, or it took too long.
+    """
+    answer = asyncio.ensure_future(_answers(listener))
+    deaths = {asyncio.ensure_future(door.died()): door for door in doors}
+    try:
+        async with asyncio.timeout(_READY_SECONDS):
+            await asyncio.wait((answer, *deaths), return_when=asyncio.FIRST_COMPLETED)
+    except TimeoutError:
+        raise ConfigurationError(
+            f"the API was not ready after {_READY_SECONDS:.0f} s: see {doors[0].spec.log_file}"
+        ) from None
+    finally:
+        for task in (answer, *deaths):
+            task.cancel()
+    for death, door in deaths.items():
+        if death.done() and not death.cancelled():
+            raise ConfigurationError(f"{door.spec.name} {death.result()} (see {door.spec.log_file})")
+
+
+async def _answers(listener: socket.socket) -> None:
+    """Ask for readiness until the answer is yes. A connection waits in the listener's queue until somebody takes it."""
+    host, port = listener.getsockname()[:2]
+    while True:
+        reader, writer = await asyncio.open_connection(host, port)
+        try:
+            writer.write(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            if b" 200 " in await reader.readline():
+                return
+        finally:
+            writer.close()
+        await asyncio.sleep(_PROBE_PAUSE)
