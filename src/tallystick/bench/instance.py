@@ -13,18 +13,17 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import httpx
 import psutil
 
-from tallystick.bench.usage import Groups, family, listeners
+from tallystick.bench.usage import Groups, family
 from tallystick.errors import ConfigurationError
 
 _START_SECONDS: Final = 120
 _STOP_SECONDS: Final = 60
 _POLL: Final = 0.1
-_OWNER: Final = ("tallystick_owner", "tallystick")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +33,10 @@ class Server:
     Attributes:
         url: Of the database with the log, as the schema's owner.
         admin: Of any of its databases, as one who may make more.
-        postmaster: Its process, or None when it runs on another machine.
     """
 
     url: str
     admin: str
-    postmaster: int | None
 
     def database(self, name: str) -> str:
         """URL of another database of the server, as one who may make databases."""
@@ -55,17 +52,16 @@ class Instance:
         token: Of a platform admin.
         tenant_id: The first tenant.
         home: The state directory.
+        supervisor: The process that started all others.
+        database_url: The embedded PostgreSQL as the schema's owner; None when the database lies elsewhere.
     """
 
     url: str
     token: str
     tenant_id: str
     home: Path
-
-    @property
-    def port(self) -> int:
-        """The port it listens on."""
-        return urlsplit(self.url).port or 80
+    supervisor: int
+    database_url: str | None
 
     def client(self) -> httpx.Client:
         """A client with the token, for what surrounds a measurement."""
@@ -79,30 +75,34 @@ class Instance:
         Raises:
             ConfigurationError: There is neither.
         """
-        if external := os.environ.get("TALLYSTICK_DATABASE__URL"):
-            return Server(external, external, None)
-        for file in sorted(self.home.glob("*/postmaster.pid")):
-            lines = file.read_text(encoding="utf-8").splitlines()
-            pid, port, socket = int(lines[0]), lines[3].strip(), lines[4].strip()
-            place = f"?host={quote(socket, safe='')}&port={port}"
-            owner, database = _OWNER
-            return Server(f"postgresql://{owner}@/{database}{place}", f"postgresql://postgres@/{database}{place}", pid)
-        raise ConfigurationError(
-            f"{self.home} has no running PostgreSQL: name its database in TALLYSTICK_DATABASE__URL, as the owner"
-        )
-
-    def api_processes(self) -> list[int]:
-        """The processes that answer requests."""
-        found = listeners(self.port)
-        serving = [pid for pid in found if psutil.Process(pid).ppid() in found]
-        return serving or found
+        if self.database_url is not None:
+            parts = urlsplit(self.database_url)
+            return Server(self.database_url, parts._replace(netloc="postgres@").geturl())
+        external = os.environ.get("TALLYSTICK_DATABASE__URL")
+        if external is None:
+            raise ConfigurationError(
+                "the instance's database lies elsewhere: name it in TALLYSTICK_DATABASE__URL, as the schema's owner"
+            )
+        return Server(external, external)
 
     def groups(self) -> Groups:
-        """Its processes, for measuring CPU."""
-        with contextlib.suppress(ConfigurationError):
-            postmaster = self.postgres().postmaster
-            return {"api": self.api_processes(), "postgres": family(postmaster) if postmaster else []}
-        return {"api": self.api_processes()}
+        """Its processes by what they do."""
+        found: dict[str, list[int]] = {"api": [], "postgres": [], "worker": []}
+        for pid in family(self.supervisor):
+            if (group := _group(pid)) is not None:
+                found[group].append(pid)
+        return found
+
+
+def _group(pid: int) -> str | None:
+    try:
+        process = psutil.Process(pid)
+        if process.name().startswith("postgres"):
+            return "postgres"
+        words = process.cmdline()
+    except psutil.Error:
+        return None
+    return "api" if "serve" in words else "worker" if "worker" in words else None
 
 
 def read_run_file(home: Path) -> Instance | None:
@@ -110,9 +110,16 @@ def read_run_file(home: Path) -> Instance | None:
     try:
         told: dict[str, Any] = json.loads((home / "run.json").read_text(encoding="utf-8"))
         token = (home / told["token_file"]).read_text(encoding="utf-8").strip()
+        found = Instance(
+            url=told["url"],
+            token=token,
+            tenant_id=told["tenant_id"],
+            home=home,
+            supervisor=told["pid"],
+            database_url=told["database_url"],
+        )
     except (OSError, ValueError, KeyError):
         return None
-    found = Instance(url=told["url"].rstrip("/"), token=token, tenant_id=told["tenant_id"], home=home)
     return found if _answers(found) else None
 
 
@@ -149,8 +156,10 @@ def instance_in(home: Path | None, settings: Mapping[str, str] | None = None) ->
 
 @contextlib.contextmanager
 def _started(home: Path, settings: Mapping[str, str]) -> Generator[Instance]:
+    # A database that the environment names is another instance's: this one has its own.
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("TALLYSTICK_DATABASE__")}
     environment = {
-        **os.environ,
+        **inherited,
         "TALLYSTICK_HOME": str(home),
         "TALLYSTICK_PORT": "0",
         "TALLYSTICK_LOGGING__LEVEL": "WARNING",

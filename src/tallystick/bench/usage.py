@@ -21,16 +21,6 @@ def family(pid: int) -> list[int]:
         return []
 
 
-def listeners(port: int) -> list[int]:
-    """The processes that hold a listening socket on a port."""
-    found = {
-        connection.pid
-        for connection in psutil.net_connections(kind="tcp")
-        if connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port
-    }
-    return sorted(pid for pid in found if pid is not None)
-
-
 def _seconds(pid: int) -> float:
     try:
         times = psutil.Process(pid).cpu_times()
