@@ -141,13 +141,12 @@ class _Scan:
     @property
     def going_on(self) -> bool:
         """Whether the page wants more, may look for more, and there may be more."""
-        return not (
-            self.ended
-            or len(self.found) >= self._limit
-            or self._found_bytes >= PAGE_BYTES
-            or self._scanned_rows >= self._max_rows
-            or self._scanned_bytes >= SCAN_BYTES
-        )
+        looked_enough = self._scanned_rows >= self._max_rows or self._scanned_bytes >= SCAN_BYTES
+        return not (self.ended or self._full or looked_enough)
+
+    @property
+    def _full(self) -> bool:
+        return len(self.found) >= self._limit or self._found_bytes >= PAGE_BYTES
 
     @property
     def wanted(self) -> int:
@@ -157,23 +156,27 @@ class _Scan:
         return min(self._chunk, self._max_rows - self._scanned_rows)
 
     async def take(self, chunk: Chunk) -> None:
-        """Sift a chunk, in slices between which other requests get their turn."""
+        """Sift a chunk, in slices between which other requests get their turn.
+
+        A page that is full looks on to the end of what was read: if nothing more passes, it may be the last.
+        """
         self._chunk = min(2 * self._chunk, _LARGEST_CHUNK)
         slice_rows = slice_bytes = 0
         for event in chunk.rows:
-            if not self.going_on:
-                return
             if slice_rows >= _SLICE_ROWS or slice_bytes >= _SLICE_BYTES:
                 await asyncio.sleep(0)
                 slice_rows = slice_bytes = 0
             size = len(event.body)
             slice_rows += 1
             slice_bytes += size
+            passes = self._sieve.passes(event)
+            if passes and self._full:
+                return
             self._scanned_rows += 1
             self._scanned_bytes += size
             self.first = self.first or event
             self.last = event
-            if self._sieve.passes(event):
+            if passes:
                 self.found.append(event)
                 self._found_bytes += size
         self.ended = chunk.ended

@@ -1,0 +1,235 @@
+"""Bodies of requests: read within a budget, decompressed and split into events, slice by slice."""
+
+import asyncio
+import json
+import re
+import zlib
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import zstandard
+from starlette.requests import Request
+
+from tallystick.errors import BadRequestError, Flaw, InvalidError, OverloadedError, TooLargeError, UnsupportedMediaError
+
+Form = Literal["json", "ndjson"]
+
+_FORMS: Final[dict[str, Form]] = {
+    "application/json": "json",
+    "application/x-ndjson": "ndjson",
+    "application/ndjson": "ndjson",
+    "application/jsonl": "ndjson",
+}
+_ENCODINGS: Final = "gzip, zstd"
+_WINDOW_BITS_GZIP: Final = 31
+_STEP: Final = 256 * 1024
+"""Bytes that are decompressed before the event loop gets its turn."""
+
+_SPACE: Final = re.compile(r"[ \t\n\r]*")
+_BUDGET_BODIES: Final = 8
+"""As many bodies of full size may be held at once; a body that would go beyond is pushed back."""
+
+
+def form_of(request: Request, *, allowed: tuple[Form, ...]) -> Form:
+    """Read the content type.
+
+    Raises:
+        UnsupportedMediaError: It is none of those allowed, or not UTF-8.
+    """
+    media, _, parameters = request.headers.get("content-type", "application/json").partition(";")
+    form = _FORMS.get(media.strip().lower())
+    if form is None or form not in allowed:
+        names = " or ".join(name for name, known in _FORMS.items() if known in allowed and name != "application/ndjson")
+        raise UnsupportedMediaError(f"send the body as {names}", headers={"Accept-Post": names.replace(" or ", ", ")})
+    charset = parameters.replace('"', "").strip().lower()
+    if charset.startswith("charset=") and charset != "charset=utf-8":
+        raise UnsupportedMediaError("send the body as UTF-8: JSON knows no other charset (RFC 8259 §8.1)")
+    return form
+
+
+@dataclass(slots=True)
+class Body:
+    """A body being read, and what it holds of the budget."""
+
+    data: bytearray
+    limit: int
+
+    def extend(self, piece: bytes) -> None:
+        """Add to it.
+
+        Raises:
+            TooLargeError: Over the limit.
+        """
+        if len(self.data) + len(piece) > self.limit:
+            raise TooLargeError(f"a body may have {self.limit:,} bytes, also after decompression; send it in parts")
+        self.data += piece
+
+
+class Intake:
+    """Reads bodies, and bounds the memory that all of them take together.
+
+    Args:
+        max_bytes: Largest body, before and after decompression.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._budget = _BUDGET_BODIES * max_bytes
+
+    @asynccontextmanager
+    async def read(self, request: Request) -> AsyncGenerator[bytes]:
+        """Read and decompress a request's body, and hold its share of the budget until the block ends.
+
+        Raises:
+            TooLargeError: Over the limit.
+            UnsupportedMediaError: An encoding other than gzip and zstd.
+            BadRequestError: The compressed data is damaged.
+            OverloadedError: Too many large bodies at once.
+        """
+        expand = _decompressor(request.headers.get("content-encoding", ""))
+        body = Body(bytearray(), self._max_bytes)
+        taken = 0
+        try:
+            async for chunk in request.stream():
+                for piece in expand(chunk):
+                    body.extend(piece)
+                    if len(piece) == _STEP:
+                        await asyncio.sleep(0)
+                taken += self._take(len(body.data) - taken)
+            for piece in expand(b""):
+                body.extend(piece)
+            yield bytes(body.data)
+        finally:
+            self._budget += taken
+
+    def _take(self, size: int) -> int:
+        if size > self._budget:
+            raise OverloadedError("too many large bodies are being read at once; send this one again")
+        self._budget -= size
+        return size
+
+
+def _decompressor(encoding: str) -> Callable[[bytes], Iterator[bytes]]:
+    """A function that takes each chunk, at last an empty one, and gives what it expands to in bounded pieces."""
+    match encoding.strip().lower():
+        case "" | "identity":
+            return lambda chunk: iter((chunk,))
+        case "gzip" | "x-gzip":
+            return _Gzip().expand
+        case "zstd":
+            return _Zstd().expand
+        case _:
+            raise UnsupportedMediaError(
+                f"send the body plain or compressed by one of {_ENCODINGS}", headers={"Accept-Encoding": _ENCODINGS}
+            )
+
+
+class _Gzip:
+    """RFC 1952, of one or several members."""
+
+    def __init__(self) -> None:
+        self._member = zlib.decompressobj(_WINDOW_BITS_GZIP)
+        self._started = False
+
+    def expand(self, chunk: bytes) -> Iterator[bytes]:
+        if not chunk:
+            if self._started and not self._member.eof:
+                raise BadRequestError("the gzip data ends too early")
+            return
+        self._started = True
+        while chunk:
+            if self._member.eof:
+                self._member = zlib.decompressobj(_WINDOW_BITS_GZIP)
+            try:
+                piece = self._member.decompress(chunk, _STEP)
+            except zlib.error:
+                raise BadRequestError("the body is not gzip, though Content-Encoding says so") from None
+            chunk = self._member.unconsumed_tail or self._member.unused_data
+            if piece:
+                yield piece
+            elif not chunk:
+                return
+
+
+class _Zstd:
+    """RFC 8878, of one frame. Pieces are bounded by feeding it little: zstandard has no bound on what comes out."""
+
+    _FEED: Final = 256  # at most 64 blocks of 128 KiB come of it
+    _MAX_WINDOW: Final = 8 * 1024 * 1024  # RFC 9659 §3
+
+    def __init__(self) -> None:
+        self._frame = zstandard.ZstdDecompressor(max_window_size=self._MAX_WINDOW).decompressobj()
+        self._started = False
+
+    def expand(self, chunk: bytes) -> Iterator[bytes]:
+        if not chunk:
+            if self._started and not self._frame.eof:
+                raise BadRequestError("the zstd data ends too early")
+            return
+        self._started = True
+        for start in range(0, len(chunk), self._FEED):
+            try:
+                yield self._frame.decompress(chunk[start : start + self._FEED])
+            except (zstandard.ZstdError, EOFError):
+                raise BadRequestError("the body is not one frame of zstd, though Content-Encoding says so") from None
+
+
+def split_ndjson(body: bytes) -> Iterator[bytes]:
+    """Give the lines that hold something; the last may lack its newline."""
+    for line in body.split(b"\n"):
+        if line and not line.isspace():
+            yield line
+
+
+def split_array(body: bytes) -> Iterator[bytes]:
+    """Give the elements of a JSON array, unparsed.
+
+    Only where one ends is found here; whether it is JSON as we take it is judged by whoever parses it.
+
+    Raises:
+        InvalidError: Not an array.
+    """
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        raise _not_an_array("it is not UTF-8") from None
+    scan = json.JSONDecoder().raw_decode
+    position = _after_space(text, 0)
+    if text[position : position + 1] != "[":
+        raise _not_an_array("it starts with something else")
+    position = _after_space(text, position + 1)
+    if text[position : position + 1] == "]":
+        _expect_end(text, position + 1)
+        return
+    while True:
+        try:
+            _, end = scan(text, position)
+        except (json.JSONDecodeError, RecursionError):
+            raise _not_an_array(f"what begins at character {position} is not JSON, or nested too deep") from None
+        yield text[position:end].encode()
+        position = _after_space(text, end)
+        separator = text[position : position + 1]
+        if separator == "]":
+            _expect_end(text, position + 1)
+            return
+        if separator != ",":
+            raise _not_an_array(f"a comma or ] is missing at character {position}")
+        position = _after_space(text, position + 1)
+
+
+def _after_space(text: str, position: int) -> int:
+    match = _SPACE.match(text, position)
+    return position if match is None else match.end()
+
+
+def _expect_end(text: str, position: int) -> None:
+    if _after_space(text, position) != len(text):
+        raise _not_an_array("something follows it")
+
+
+def _not_an_array(reason: str) -> InvalidError:
+    return InvalidError(
+        f"the body must be a JSON array of events: {reason}", flaws=[Flaw("must be an array of events", pointer="")]
+    )
