@@ -4,8 +4,9 @@ Every configured issuer is trusted alike, also to name ``["*"]``: whoever config
 What an issuer may claim is therefore limited at the issuer, by the claims it is set up to mint for this audience.
 """
 
+import re
 from collections.abc import Mapping
-from typing import Any, Final, cast
+from typing import Any, Final, TypeGuard, cast
 
 from tallystick.auth.model import Principal, Role
 from tallystick.auth.refusals import challenge
@@ -13,6 +14,10 @@ from tallystick.auth.scopes import parse_scopes
 from tallystick.settings import AuthSettings
 
 EVERY_TENANT: Final = "*"
+MAX_LENGTH: Final = 255
+"""Longest subject, user, tenant or token id, in characters (as OpenID Connect Core §2 has it for ``sub``)."""
+
+_NOT_PLAIN: Final = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
 Claims = Mapping[str, Any]
 
@@ -33,13 +38,10 @@ def principal_of(claims: Claims, settings: AuthSettings) -> Principal:
         raise challenge(f"the claim `{settings.tenant_claim}` names a tenant that `{settings.tenants_claim}` lacks")
     if default is None and len(tenants) == 1:
         (default,) = tenants
-    user_id = claims["sub"] if settings.user_claim == "sub" else _text(claims, settings.user_claim)
-    if not user_id:
-        raise challenge(f"the claim `{settings.user_claim}`, which names the user, is missing")
     return Principal(
         issuer=claims["iss"],
-        subject=claims["sub"],
-        user_id=user_id,
+        subject=_required(claims, "sub"),
+        user_id=_required(claims, settings.user_claim),
         token_id=_text(claims, "jti"),
         issued_at=int(claims.get("iat", 0)),
         expires_at=int(claims["exp"]),
@@ -62,9 +64,21 @@ def _tenants(named: tuple[str, ...] | None, default: str | None, *, everywhere: 
 
 def _text(claims: Claims, name: str) -> str | None:
     value = claims.get(name)
-    if value is None or (isinstance(value, str) and value):
+    if value is None or _is_plain(value):
         return value
-    raise challenge(f"the claim `{name}` must be a string")
+    raise challenge(f"the claim `{name}` must be a string of 1 to {MAX_LENGTH} characters without control characters")
+
+
+def _required(claims: Claims, name: str) -> str:
+    value = _text(claims, name)
+    if value is None:
+        raise challenge(f"the token lacks the claim `{name}`")
+    return value
+
+
+def _is_plain(value: object) -> TypeGuard[str]:
+    """Whether a value can be stored, compared and shown: control characters and lone surrogates cannot."""
+    return isinstance(value, str) and 0 < len(value) <= MAX_LENGTH and _NOT_PLAIN.search(value) is None
 
 
 def _names(claims: Claims, name: str) -> tuple[str, ...] | None:
@@ -73,7 +87,7 @@ def _names(claims: Claims, name: str) -> tuple[str, ...] | None:
         return None
     if isinstance(value, list):
         items = cast("list[object]", value)
-        names = tuple(item for item in items if isinstance(item, str) and item)
+        names = tuple(filter(_is_plain, items))
         if len(names) == len(items):
             return names
     raise challenge(f"the claim `{name}` must be a list of strings")
@@ -91,7 +105,7 @@ def _roles(claims: Claims, name: str) -> Role | Mapping[str, Role] | None:
 
 
 def _role(said: object) -> Role | None:
-    return Role(said) if isinstance(said, str) and said in Role else None
+    return next((role for role in Role if role.value == said), None)
 
 
 def _scopes(claims: Claims, name: str) -> Mapping[str, frozenset[str] | None] | None:
@@ -100,5 +114,6 @@ def _scopes(claims: Claims, name: str) -> Mapping[str, frozenset[str] | None] | 
         return None
     if isinstance(value, str):
         return parse_scopes(value.split())
-    names = _names(claims, name)
-    return parse_scopes(names or ())
+    if isinstance(value, list):
+        return parse_scopes(word for word in cast("list[object]", value) if isinstance(word, str))
+    raise challenge(f"the claim `{name}` must be scopes separated by spaces, or a list of them")

@@ -10,8 +10,8 @@ This page is generated from `tallystick.auth`; a test compares the two.
 
 A token names its tenants and a role, one for all of them or one for each. The role grants permissions in these tenants
 and nowhere else. A token with `["*"]` for its tenants may use every tenant; with the role `admin` it is a **platform
-admin's**. Every configured issuer is trusted to say so: limit at the issuer what it may claim. A role this page does not
-list grants nothing.
+admin's**. Every configured issuer is trusted to say so: limit at the issuer what it may claim. A role that this page
+does not list grants nothing.
 
 """
 

@@ -18,6 +18,7 @@ from urllib.parse import unquote
 from tallystick.auth.permissions import Permission
 
 _TYPES: Final = ":resource_type="
+_PERMISSIONS: Final = frozenset(permission.value for permission in Permission)
 
 
 def parse_scopes(words: Iterable[str]) -> dict[str, frozenset[str] | None]:
@@ -25,7 +26,7 @@ def parse_scopes(words: Iterable[str]) -> dict[str, frozenset[str] | None]:
     kept: dict[str, frozenset[str] | None] = {}
     for word in words:
         name, narrowed, listed = word.partition(_TYPES)
-        if name not in Permission or (narrowed and name != Permission.LOGS_READ):
+        if name not in _PERMISSIONS or (narrowed and name != Permission.LOGS_READ):
             continue
         types = frozenset(unquote(item) for item in listed.split(",") if item) if narrowed else None
         before = kept.get(name, frozenset())

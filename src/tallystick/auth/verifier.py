@@ -143,8 +143,6 @@ class TokenVerifier:
             raise challenge(f"the token expired at {_moment(unverified['exp'])}") from error
         except jwt.InvalidTokenError as error:
             raise self._explained(error) from error
-        except (TypeError, ValueError, OverflowError) as error:  # a signed claim of a type that PyJWT does not expect
-            raise challenge("a time claim of the token (`exp`, `nbf`, `iat`) is not a number of seconds") from error
 
     def _explained(self, error: jwt.InvalidTokenError) -> UnauthenticatedError:
         match error:
@@ -159,7 +157,7 @@ class TokenVerifier:
             case jwt.InvalidSignatureError():
                 problem = "the token's signature does not match"
             case _:
-                problem = "the token is malformed"
+                problem = "a claim of the token has another type than RFC 7519 gives it, or the token is malformed"
         return challenge(problem)
 
 
@@ -177,4 +175,7 @@ def _digest(token: str) -> bytes:
 
 
 def _moment(seconds: object) -> str:
-    return datetime.fromtimestamp(int(cast("int", seconds)), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    try:
+        return datetime.fromtimestamp(int(cast("int", seconds)), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError):
+        return "a time before all calendars"

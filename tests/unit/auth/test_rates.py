@@ -1,0 +1,137 @@
+from typing import Any, NoReturn
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tallystick.auth.counters import MemoryCounters
+from tallystick.auth.rates import RateLimits
+from tallystick.errors import RateLimitedError, UnavailableError
+from tallystick.settings import RateSettings
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.seconds = 1_000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+class Broken(MemoryCounters):
+    """A store that does not answer."""
+
+    async def get(self, key: str) -> NoReturn:
+        raise ConnectionError(key)
+
+
+def limits(principal: int = 10, tenant: int = 15, **changes: Any) -> RateLimits:
+    return RateLimits(RateSettings(principal_per_minute=principal, tenant_per_minute=tenant, **changes))
+
+
+async def test_headers_say_what_is_left() -> None:
+    rates = limits()
+    await rates.take("iss", "ada", "acme", 3)
+    headers = await rates.take("iss", "ada", "acme", 1)
+    assert headers["RateLimit-Policy"] == '"principal";q=10;w=60, "tenant";q=15;w=60'
+    assert headers["RateLimit"] == '"principal";r=6;t=60, "tenant";r=11;t=60'
+
+
+async def test_without_a_tenant_only_the_principal_pays() -> None:
+    headers = await limits().take("iss", "ada", None, 1)
+    assert headers == {"RateLimit-Policy": '"principal";q=10;w=60', "RateLimit": '"principal";r=9;t=60'}
+
+
+async def test_over_the_principals_limit_nothing_is_counted() -> None:
+    rates = limits()
+    await rates.take("iss", "ada", "acme", 8)
+    with pytest.raises(RateLimitedError) as caught:
+        await rates.take("iss", "ada", "acme", 3)
+    assert caught.value.retry_after == 60
+    assert caught.value.headers["RateLimit"] == '"principal";r=2;t=60'
+    assert "2 are left" in caught.value.detail
+    assert (await rates.take("iss", "ada", "acme", 2))["RateLimit"] == '"principal";r=0;t=60, "tenant";r=5;t=60'
+
+
+async def test_over_the_tenants_limit_the_principal_keeps_its_share() -> None:
+    rates = limits()
+    await rates.take("iss", "ada", "acme", 10)
+    with pytest.raises(RateLimitedError, match="a tenant may use 5 are left"):
+        await rates.take("iss", "bob", "acme", 6)
+    assert (await rates.take("iss", "bob", "other", 10))["RateLimit"].startswith('"principal";r=0;')
+
+
+async def test_principals_and_tenants_do_not_share() -> None:
+    rates = limits()
+    for issuer, subject in [("i", "a:b"), ("i:a", "b"), ("i/a", "b"), ("i", "a/b")]:
+        await rates.take(issuer, subject, None, 10)
+    await rates.take("i", "acme", "acme", 10)
+
+
+@pytest.mark.parametrize(("cost", "tenant"), [(11, None), (11, "acme")])
+async def test_a_request_larger_than_the_window_is_told_to_split(cost: int, tenant: str | None) -> None:
+    with pytest.raises(RateLimitedError, match="split it") as caught:
+        await limits().take("iss", "ada", tenant, cost)
+    assert caught.value.retry_after is None
+
+
+async def test_a_broken_limiter_shuts_by_default() -> None:
+    rates = RateLimits(RateSettings(), Broken())
+    with pytest.raises(UnavailableError) as caught:
+        await rates.take("iss", "ada", "acme", 1)
+    assert "acme" not in caught.value.detail
+
+
+async def test_a_broken_limiter_opens_by_setting() -> None:
+    assert await RateLimits(RateSettings(on_failure="open"), Broken()).take("iss", "ada", "acme", 1) == {}
+
+
+async def test_limits_can_be_switched_off() -> None:
+    assert await limits(enabled=False).take("iss", "ada", "acme", 10**9) == {}
+
+
+async def test_a_window_ends() -> None:
+    clock = Clock()
+    counters = MemoryCounters(clock)
+    assert await counters.incr("a", 60, 5) == 5
+    clock.seconds += 59
+    assert await counters.incr("a", 60) == 6
+    assert await counters.get_expiry("a") == 1_060
+    clock.seconds += 1
+    assert await counters.get("a") == 0
+    assert await counters.get_expiry("a") == clock.seconds
+    assert await counters.incr("a", 60) == 1
+
+
+async def test_ended_windows_are_swept() -> None:
+    clock = Clock()
+    counters = MemoryCounters(clock)
+    for number in range(1_000):
+        await counters.incr(f"k{number}", 60)
+    clock.seconds += 61
+    await counters.incr("fresh", 60)
+    assert await counters.reset() == 1
+
+
+async def test_counters_can_be_cleared() -> None:
+    counters = MemoryCounters()
+    await counters.incr("a", 60, 5)
+    await counters.clear("a")
+    assert await counters.get("a") == 0
+    assert await counters.check()
+
+
+@given(st.lists(st.integers(1, 12), max_size=30))
+async def test_what_passes_never_exceeds_the_limits(costs: list[int]) -> None:
+    rates = limits(principal=20, tenant=30)
+    passed = {"ada": 0, "bob": 0}
+    for number, cost in enumerate(costs):
+        who = ("ada", "bob")[number % 2]
+        fits = passed[who] + cost <= 20 and sum(passed.values()) + cost <= 30
+        try:
+            await rates.take("iss", who, "acme", cost)
+        except RateLimitedError:
+            assert not fits
+        else:
+            assert fits
+            passed[who] += cost
