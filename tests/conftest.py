@@ -12,11 +12,12 @@ import pytest
 import pytest_asyncio
 from pydantic import SecretStr
 
+from doors import Door, open_door
 from factories import make_log, unique
 from tallystick.database.migrate import migrate
 from tallystick.database.pools import Database
 from tallystick.runtime.postgres import EmbeddedPostgres, socket_directory
-from tallystick.settings import DatabaseSettings
+from tallystick.settings import DatabaseSettings, Settings
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
@@ -99,3 +100,17 @@ async def superuser(postgres: EmbeddedPostgres) -> AsyncGenerator[Connection]:
 async def log_id(owner: Connection) -> int:
     """An empty log."""
     return await make_log(owner)
+
+
+@pytest.fixture
+def settings(database_settings: DatabaseSettings, tmp_path: Path) -> Settings:
+    """Settings of an installation on a fresh migrated database."""
+    return Settings(home=tmp_path, database=database_settings)
+
+
+@pytest_asyncio.fixture
+async def door(settings: Settings) -> AsyncGenerator[Door]:
+    """The whole API, with the tenant `acme`."""
+    async with open_door(settings) as opened:
+        await opened.make_tenant("acme")
+        yield opened
