@@ -17,7 +17,10 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 class Counting(TenantDirectory):
     """Counts how often it looks, and tells how many misses it remembers."""
 
-    looks = 0
+    def __init__(self, database: Database, freshness: float) -> None:
+        super().__init__(database, freshness)
+        self.looks = 0
+        self.looked = asyncio.Event()
 
     @property
     def remembered(self) -> int:
@@ -26,6 +29,7 @@ class Counting(TenantDirectory):
     async def _poll(self) -> None:
         self.looks += 1
         await super()._poll()
+        self.looked.set()
 
 
 class Clock:
@@ -106,14 +110,18 @@ async def test_many_who_miss_together_share_few_looks(database: Database) -> Non
 
 async def test_a_suspension_elsewhere_is_followed(database: Database) -> None:
     await make(database, "acme")
-    directory = TenantDirectory(database, freshness=1)
+    directory = Counting(database, freshness=1)
     await directory.refresh()
     following = asyncio.create_task(directory.run())
     try:
         await suspend(database, "acme")
         async with asyncio.timeout(20):
-            while not (found := await directory.find("acme")) or not found.suspended:
-                await asyncio.sleep(0.01)
+            for _ in range(2):  # the look under way may have begun before
+                directory.looked.clear()
+                await directory.looked.wait()
+        found = await directory.find("acme")
+        assert found is not None
+        assert found.suspended
     finally:
         following.cancel()
         await asyncio.wait([following])
