@@ -6,6 +6,7 @@ from fastapi.routing import APIRoute
 from starlette.middleware.exceptions import ExceptionMiddleware
 
 from tallystick import __version__
+from tallystick.api.direct import DirectRoute
 from tallystick.api.docs import docs_routes
 from tallystick.api.health import health_routes
 from tallystick.api.metrics import HttpMetrics
@@ -63,6 +64,7 @@ def create_app(services: Services) -> FastAPI:
         redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
+    app.router.route_class = DirectRoute
     install_problem_handlers(app)
     # The hottest path first: routes are tried in order.
     _add(app, write_routes(services.writer, services.gate, services.settings), PREFIX)
