@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from types import MappingProxyType
-from typing import Final
+from typing import Final, cast
 
 from tallystick.database.pools import Connection
 
@@ -65,6 +65,19 @@ class TimeWalk:
     descending: bool
     above: tuple[int, int] | None
     below: tuple[int, int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """SQL that reads a chunk.
+
+    Attributes:
+        sql: The text.
+        arguments: What its numbered parameters stand for; the last two are the limit and the budget.
+    """
+
+    sql: str
+    arguments: tuple[object, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,13 +161,12 @@ async def keep_index_order(connection: Connection) -> None:
     )
 
 
-async def read_by_time(connection: Connection, walk: TimeWalk, *, limit: int, budget: int) -> Chunk:
-    """Read on in a walk by occurrence.
+def by_time(walk: TimeWalk, *, limit: int, budget: int) -> Statement:
+    """The statement that reads on in a walk by occurrence.
 
     There is a lower bound on arrival, from the lower bound on occurrence, and never an upper one: events may be late.
 
     Args:
-        connection: Of a log session that keeps index order.
         walk: From where, and which way.
         limit: Most rows.
         budget: Bytes of bodies after which the chunk is cut; the body that crosses them is still in it.
@@ -166,29 +178,28 @@ async def read_by_time(connection: Connection, walk: TimeWalk, *, limit: int, bu
     if walk.below is not None:
         arguments += [moment(walk.below[0]), walk.below[1]]
     statement = _BY_TIME[walk.descending, walk.above is not None, walk.below is not None]
-    return await _read(connection, statement, arguments, limit, budget)
+    return Statement(statement, (*arguments, limit, budget))
 
 
-async def read_by_seq(
-    connection: Connection, after_seq: int, received_from_us: int | None, *, limit: int, budget: int
-) -> Chunk:
-    """Read on by seq.
+def by_seq(after_seq: int, received_from_us: int | None, *, limit: int, budget: int) -> Statement:
+    """The statement that reads on by seq.
 
     Args:
-        connection: Of a log session that keeps index order.
         after_seq: Exclusive; -1 starts.
         received_from_us: Arrival of the event at `after_seq` in Unix microseconds, if known: none came later in the log
             and earlier in time.
         limit: Most rows.
-        budget: As in `read_by_time`.
+        budget: As in `by_time`.
     """
     if received_from_us is None:
-        return await _read(connection, _BY_SEQ_UNBOUNDED, [after_seq], limit, budget)
-    return await _read(connection, _BY_SEQ, [after_seq, moment(received_from_us)], limit, budget)
+        return Statement(_BY_SEQ_UNBOUNDED, (after_seq, limit, budget))
+    return Statement(_BY_SEQ, (after_seq, moment(received_from_us), limit, budget))
 
 
-async def _read(connection: Connection, statement: str, arguments: list[object], limit: int, budget: int) -> Chunk:
-    records = await connection.fetch(statement, *arguments, limit, budget)
+async def read_chunk(connection: Connection, statement: Statement) -> Chunk:
+    """Read rows in a log session that keeps index order."""
+    *_, limit, budget = cast("tuple[*tuple[object, ...], int, int]", statement.arguments)
+    records = await connection.fetch(statement.sql, *statement.arguments)
     rows = tuple(
         StoredEvent(
             seq=record["seq"],

@@ -261,7 +261,8 @@ class LogReader:
         while scan.going_on:
             async with self._database.log_session(log_id) as connection:
                 await queries.keep_index_order(connection)
-                chunk = await queries.read_by_time(connection, walk, limit=scan.wanted, budget=PAGE_BYTES)
+                statement = queries.by_time(walk, limit=scan.wanted, budget=PAGE_BYTES)
+                chunk = await queries.read_chunk(connection, statement)
             await scan.take(chunk)
             if scan.last is not None:
                 walk = _beyond(walk, (scan.last.occurred_us, scan.last.seq))
@@ -302,9 +303,8 @@ class LogReader:
         while scan.going_on:
             async with self._database.log_session(log_id) as connection:
                 await queries.keep_index_order(connection)
-                chunk = await queries.read_by_seq(
-                    connection, through, received_us, limit=scan.wanted, budget=PAGE_BYTES
-                )
+                statement = queries.by_seq(through, received_us, limit=scan.wanted, budget=PAGE_BYTES)
+                chunk = await queries.read_chunk(connection, statement)
                 size = await queries.read_size(connection) if chunk.ended else 0
             await scan.take(chunk)
             if scan.last is not None:

@@ -1,0 +1,192 @@
+"""What a reader's connection can reach: the views of the log that was set, and nothing else."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import asyncpg
+import pytest
+
+from factories import make_log
+from stored_events import Connection, Row, now_us, put, remove
+from tallystick.database.pools import Connection as PooledConnection
+from tallystick.database.pools import Database
+from tallystick.runtime.postgres import DATABASE
+
+VIEWS = ("log_events", "log_head", "log_removed")
+
+
+@pytest.fixture
+async def logs(owner: Connection) -> tuple[int, int]:
+    """Two logs with events and removals."""
+    now = now_us()
+    logs = (await make_log(owner), await make_log(owner))
+    for log_id, events in zip(logs, (3, 5), strict=True):
+        await put(owner, log_id, [Row(now, now, {"log": log_id}) for _ in range(events)])
+        await remove(owner, log_id, 0, 0)
+    return logs
+
+
+async def seen(connection: PooledConnection) -> tuple[int, int, int]:
+    """How many rows each view shows."""
+    counts = [
+        await connection.fetchval(f"select count(*) from tallystick.{view}")  # noqa: S608  # our own names
+        for view in VIEWS
+    ]
+    return counts[0], counts[1], counts[2]
+
+
+async def test_a_session_sees_its_own_log(database: Database, logs: tuple[int, int]) -> None:
+    one, other = logs
+    async with database.log_session(one) as connection:
+        assert await connection.fetchval("select current_user") == "tallystick_reader"
+        assert await seen(connection) == (2, 1, 1)
+        assert await connection.fetchval("select size from tallystick.log_head") == 3
+        bodies = await connection.fetch("select body::json ->> 'log' as log from tallystick.log_events")
+        assert {int(row["log"]) for row in bodies} == {one}
+    async with database.log_session(other) as connection:
+        assert await seen(connection) == (4, 1, 1)
+
+
+async def test_no_condition_of_a_query_widens_the_view(database: Database, logs: tuple[int, int]) -> None:
+    one, _ = logs
+    async with database.log_session(one) as connection:
+        assert await connection.fetchval("select count(*) from tallystick.log_events where seq = 1 or true") == 2
+
+
+async def test_sessions_at_the_same_time_do_not_mix(database: Database, logs: tuple[int, int]) -> None:
+    async def look(log_id: int, rows: int) -> None:
+        for _ in range(20):
+            async with database.log_session(log_id) as connection:
+                assert await connection.fetchval("select count(*) from tallystick.log_events") == rows
+                await asyncio.sleep(0)
+                assert await connection.fetchval("select count(*) from tallystick.log_events") == rows
+
+    one, other = logs
+    await asyncio.gather(*(look(one, 2) for _ in range(4)), *(look(other, 4) for _ in range(4)))
+
+
+async def end_well(_: PooledConnection) -> None:
+    """Nothing goes wrong."""
+
+
+async def fail_in_code(_: PooledConnection) -> None:
+    raise LookupError
+
+
+async def fail_in_sql(connection: PooledConnection) -> None:
+    await connection.execute("select 1 / 0")
+
+
+@pytest.mark.parametrize("end", [end_well, fail_in_code, fail_in_sql])
+async def test_the_log_does_not_outlive_the_transaction(
+    database: Database, logs: tuple[int, int], end: Callable[[PooledConnection], Awaitable[None]]
+) -> None:
+    one, _ = logs
+    backends: set[int] = set()
+    for _ in range(database.settings.reader_connections + 1):
+        with suppress(LookupError, asyncpg.DivisionByZeroError):
+            async with database.log_session(one) as connection:
+                assert await seen(connection) == (2, 1, 1)
+                backends.add(connection.get_server_pid())
+                await end(connection)
+        async with database.reader.acquire() as connection:
+            assert connection.get_server_pid() in backends
+            assert await seen(connection) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("setting", [None, "", "0", "-1", "2147483647"])
+async def test_without_a_log_nothing_shows(database: Database, logs: tuple[int, int], setting: str | None) -> None:
+    assert len(logs) == 2
+    async with database.reader.acquire() as connection, connection.transaction():
+        if setting is not None:
+            await connection.execute("select set_config('tallystick.log', $1, true)", setting)
+        assert await seen(connection) == (0, 0, 0)
+
+
+async def test_every_relation_of_ours_but_the_views_is_closed(database: Database, owner: Connection) -> None:
+    relations = await owner.fetch(
+        "select relname, relkind from pg_class where relnamespace = 'tallystick'::regnamespace"
+        " and relkind in ('r', 'p', 'v', 'm', 'f', 'S')"
+    )
+    names = {row["relname"] for row in relations}
+    assert {"events", "logs", "tenants", "retry_keys", "removed", "revocations"} <= names
+    assert any(name.startswith("events_2") for name in names), "partitions are relations of their own"
+    async with database.reader.acquire() as connection:
+        for name in sorted(names - set(VIEWS)):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await connection.execute(f'select * from tallystick."{name}" limit 0')  # noqa: S608  # our own names
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize(
+    "statement",
+    ["insert into {} default values", "delete from {}", "update {} set {} = null", "truncate {}"],
+)
+async def test_the_views_cannot_be_written_to(database: Database, view: str, statement: str) -> None:
+    column = {"log_events": "body", "log_head": "size", "log_removed": "reason"}[view]
+    async with database.reader.acquire() as connection:
+        with pytest.raises((asyncpg.InsufficientPrivilegeError, asyncpg.WrongObjectTypeError)):
+            await connection.execute(statement.format(f"tallystick.{view}", column))
+
+
+PLANTS = {
+    "a table": "create table {schema}.planted (x int)",
+    "a view": "create view {schema}.planted as select 1",
+    "a function": "create function {schema}.planted() returns int language sql as 'select 1'",
+    "an operator's function": (
+        "create function {schema}.eq(int, int) returns bool language plpgsql cost 0.0000001"
+        " as 'begin raise notice ''%'', $1; return true; end'"
+    ),
+    "a type": "create type {schema}.planted as (x int)",
+    "a sequence": "create sequence {schema}.planted",
+}
+
+
+@pytest.mark.parametrize("schema", ["tallystick", "public", "pg_temp"])
+@pytest.mark.parametrize("plant", PLANTS.values(), ids=PLANTS)
+async def test_nothing_can_be_planted(database: Database, schema: str, plant: str) -> None:
+    async with database.reader.acquire() as connection:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await connection.execute(plant.format(schema=schema))
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "create temp table planted (x int)",
+        "select 1 as x into temp planted",
+        "create schema planted",
+        "create extension pg_trgm",
+        "set role tallystick_owner",
+        "set role tallystick_worker",
+        "set session authorization tallystick_owner",
+        "alter role tallystick_reader superuser",
+        "copy tallystick.log_events to program 'true'",
+        "copy (select 1) to '/tmp/planted'",
+        "select pg_read_file('/etc/hostname')",
+        "select lo_import('/etc/hostname')",
+        "select tallystick.make_event_partitions('day', now())",
+        "select tallystick.was_appended(1, 0, now(), '')",
+    ],
+)
+async def test_no_way_round_is_open(database: Database, statement: str) -> None:
+    async with database.reader.acquire() as connection:
+        with pytest.raises((asyncpg.InsufficientPrivilegeError, asyncpg.InvalidParameterValueError)):
+            await connection.execute(statement)
+
+
+async def test_a_session_reads_only(database: Database, logs: tuple[int, int]) -> None:
+    async with database.log_session(logs[0]) as connection:
+        assert await connection.fetchval("show transaction_read_only") == "on"
+        assert await connection.fetchval("show transaction_isolation") == "repeatable read"
+
+
+async def test_the_migrations_themselves_take_temp_and_create_away(owner: Connection) -> None:
+    """Looked up on the database they ran on, which the tests' databases are copies of."""
+    for right in ("temporary", "create"):
+        for role in ("reader", "writer", "control", "worker"):
+            held = await owner.fetchval(
+                "select has_database_privilege($1, $2, $3)", f"tallystick_{role}", DATABASE, right
+            )
+            assert not held, (role, right)
