@@ -7,6 +7,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
+from enum import Enum
 from importlib import import_module
 from pathlib import Path, PurePath
 from types import NoneType, UnionType
@@ -140,6 +141,11 @@ def _parameter_row(parameter: TyperOption | TyperArgument) -> str:
     else:
         name = f"`{(parameter.metavar or parameter.name or '').upper()}`"
     text = " ".join((parameter.help or "").split()).replace("|", "&#124;")
+    kind = parameter.type_descriptor.annotation
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        text += f" One of {', '.join(f'`{member.value}`' for member in kind)}."
+    if parameter.required:
+        text += " Required."
     if parameter.default not in (None, False, True, (), []) and not callable(parameter.default):
         text += f" Default: `{parameter.default}`."
     return f"| {name} | {text} |"
