@@ -9,6 +9,7 @@ import typer
 from tallystick import __version__
 from tallystick.auth.cli import app as token_app
 from tallystick.cli.demo import demo
+from tallystick.cli.importing import import_command
 from tallystick.cli.processes import migrate_command, serve_command, up, worker_command
 from tallystick.cli.reading import load_settings
 from tallystick.errors import ConfigurationError, TallystickError
@@ -52,6 +53,7 @@ app.command("up")(up)
 app.command("serve")(serve_command)
 app.command("worker")(worker_command)
 app.command("migrate")(migrate_command)
+app.command("import")(import_command)
 app.command("demo")(demo)
 app.add_typer(token_app, name="token")
 
