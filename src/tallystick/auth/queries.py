@@ -35,6 +35,11 @@ class Revocation:
     version: int
 
 
+async def newest_version(connection: Connection) -> int:
+    """The version of the latest change that is still there; 0 when nothing is revoked."""
+    return await connection.fetchval("select coalesce(max(version), 0) from tallystick.revocations")
+
+
 async def changed_since(connection: Connection, version: int) -> list[Revocation]:
     """The revocations added or changed after a version, the oldest first."""
     rows = await connection.fetch(

@@ -8,7 +8,8 @@ from typing import Final
 import structlog
 
 from tallystick.auth.model import Principal
-from tallystick.auth.queries import Revocation, Revoked, changed_since
+from tallystick.auth.queries import Revocation, Revoked, changed_since, newest_version
+from tallystick.database.outage import as_database_down
 from tallystick.database.pools import Database
 from tallystick.errors import UnavailableError
 
@@ -60,15 +61,25 @@ class Revocations:
         Raises:
             DatabaseDownError: The database does not answer.
         """
+        # The age counts from before the question: the answer may be as old as that.
         looked_at = self._clock()
+        async with as_database_down(), asyncio.timeout(self._freshness):
+            await self._look()
+        self._good_at = looked_at
+        self._forget_expired()
+
+    async def _look(self) -> None:
         async with self._database.control_session() as connection:
-            changed = await changed_since(connection, self._version)
+            # Smaller than what was seen: the newest was removed as expired, or the database was put back to an earlier
+            # state, where numbers come again. Then nothing held can be built upon.
+            anew = await newest_version(connection) < self._version
+            changed = await changed_since(connection, 0 if anew else self._version)
+        if anew:
+            self._tokens, self._subjects, self._version = {}, {}, 0
         for revocation in changed:
             kept = self._tokens if revocation.kind is Revoked.TOKEN else self._subjects
             kept[revocation.issuer, revocation.value] = revocation
             self._version = revocation.version
-        self._good_at = looked_at
-        self._forget_expired()
 
     async def run(self) -> None:
         """Follow the table until cancelled."""
