@@ -162,7 +162,6 @@ def _started(home: Path, settings: Mapping[str, str]) -> Generator[Instance]:
         **inherited,
         "TALLYSTICK_HOME": str(home),
         "TALLYSTICK_PORT": "0",
-        "TALLYSTICK_LOGGING__LEVEL": "WARNING",
         **settings,
     }
     run_file = home / "run.json"

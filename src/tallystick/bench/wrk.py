@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
@@ -200,47 +201,50 @@ def read_outcome(output: str) -> Outcome:
 
 
 class Running:
-    """A wrk that sends. Use it as a context manager: leaving it ends the process."""
+    """A wrk that sends while its context lasts: leaving it ends the process.
+
+    Args:
+        load: What to send.
+        run: Begins every `request_id`.
+    """
 
     def __init__(self, load: Load, run: str) -> None:
         self._load = load
-        self._output: str | None = None
-        self._folder = tempfile.TemporaryDirectory(prefix="tallystick-bench-")
-        path = Path(self._folder.name) / "script.lua"
-        path.write_text(script(load, Path(self._folder.name), run), encoding="ascii")
-        self._process = subprocess.Popen(  # noqa: S603 - the program that was found on the PATH
-            [
-                *(find(), "--threads", "1", "--connections", str(load.connections)),
-                *("--duration", f"{load.seconds:.0f}s", "--timeout", _REQUEST_TIMEOUT, "--script", str(path), load.url),
-            ],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        self._run = run
+        self._process: subprocess.Popen[str] | None = None
+        self._output = ""
+        self._left = ExitStack()
 
     def __enter__(self) -> Self:
+        program = find()
+        with self._left:
+            folder = Path(self._left.enter_context(tempfile.TemporaryDirectory(prefix="tallystick-bench-")))
+            path = folder / "script.lua"
+            path.write_text(script(self._load, folder, self._run), encoding="ascii")
+            self._process = subprocess.Popen(  # noqa: S603 - the program that was found on the PATH
+                [
+                    *(program, "--threads", "1", "--connections", str(self._load.connections)),
+                    *("--duration", f"{self._load.seconds:.0f}s", "--timeout", _REQUEST_TIMEOUT),
+                    *("--script", str(path), self._load.url),
+                ],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            self._left = self._left.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._process.poll() is None:
-            self._process.terminate()
-        self._end()
-        self._folder.cleanup()
+        with self._left:
+            if self._process is not None and self._process.poll() is None:
+                self._process.terminate()
+            self._end()
 
     def _end(self) -> str:
-        if self._output is None:
+        if self._process is not None:
             self._output, _ = self._process.communicate()
+            self._process = None
         return self._output
-
-    @property
-    def pid(self) -> int:
-        """The process's id."""
-        return self._process.pid
-
-    @property
-    def running(self) -> bool:
-        """Whether it still sends."""
-        return self._process.poll() is None
 
     def wait(self) -> Outcome:
         """Wait for the end.
