@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from types import MappingProxyType
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
 from tallystick.database.pools import Connection
 
@@ -20,23 +20,32 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
-@dataclass(frozen=True, slots=True)
-class StoredEvent:
-    """A row of the log.
+class StoredEvent(NamedTuple):
+    """A row of the log. A page makes up to thousands, so moments are converted only where they are asked for.
 
     Attributes:
         seq: Position in the log.
-        received_us: Arrival in Unix microseconds.
-        occurred_us: Occurrence in Unix microseconds.
+        received_at: Arrival.
+        occurred_at: Occurrence.
         leaf_hash: 32 bytes.
         body: The stored JSON, byte for byte.
     """
 
     seq: int
-    received_us: int
-    occurred_us: int
+    received_at: datetime
+    occurred_at: datetime
     leaf_hash: bytes
     body: bytes
+
+    @property
+    def received_us(self) -> int:
+        """Arrival in Unix microseconds."""
+        return microseconds(self.received_at)
+
+    @property
+    def occurred_us(self) -> int:
+        """Occurrence in Unix microseconds."""
+        return microseconds(self.occurred_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,30 +209,19 @@ async def read_chunk(connection: Connection, statement: Statement) -> Chunk:
     """Read rows in a log session that keeps index order."""
     *_, limit, budget = cast("tuple[*tuple[object, ...], int, int]", statement.arguments)
     records = await connection.fetch(statement.sql, *statement.arguments)
-    rows = tuple(
-        StoredEvent(
-            seq=record["seq"],
-            received_us=microseconds(record["received_at"]),
-            occurred_us=microseconds(record["occurred_at"]),
-            leaf_hash=record["leaf_hash"],
-            body=record["body"],
-        )
-        for record in records
-    )
+    rows = tuple(StoredEvent(*tuple(record)[:-1]) for record in records)
     return Chunk(rows, ended=len(rows) < limit and (not records or records[-1]["bytes"] < budget))
 
 
 async def read_event(connection: Connection, seq: int, received_us: int) -> StoredEvent | None:
     """Read the event at a place, or None."""
     record = await connection.fetchrow(
-        "select occurred_at, leaf_hash, textsend(body) as body from tallystick.log_events"
+        "select seq, received_at, occurred_at, leaf_hash, textsend(body) as body from tallystick.log_events"
         " where seq = $1 and received_at = $2",
         seq,
         moment(received_us),
     )
-    if record is None:
-        return None
-    return StoredEvent(seq, received_us, microseconds(record["occurred_at"]), record["leaf_hash"], record["body"])
+    return None if record is None else StoredEvent(*record)
 
 
 async def read_size(connection: Connection) -> int:
