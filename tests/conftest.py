@@ -25,6 +25,12 @@ _FAST = {"fsync": "off", "synchronous_commit": "on", "full_page_writes": "off", 
 """Durability is proven by the chaos tests, on a server that syncs."""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How much chaos: the form of `make test` is short."""
+    parser.addoption("--kills", type=int, default=6, help="processes that the chaos test kills")
+    parser.addoption("--kill-events", type=int, default=5_000, help="events that it stores at least")
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Generator[EmbeddedPostgres]:
     """A running PostgreSQL, away from pytest's folders, which as root no other account may search."""

@@ -1,0 +1,190 @@
+"""Processes killed under load: what was acknowledged is there, once, and the log has no gap."""
+
+import asyncio
+import itertools
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import asyncpg
+import httpx
+import psutil
+import pytest
+import pytest_asyncio
+
+from tallystick.runtime.client import read_token
+from tallystick.runtime.state import Run, StateDirectory
+from tallystick.settings import Settings
+from tallystick_tlog import leaf_hash
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+_CLIENTS = 12
+_BULK = 40
+_DEADLINE = 120.0
+
+
+@dataclass
+class Instance:
+    """A whole installation in processes of its own."""
+
+    state: StateDirectory
+    supervisor: psutil.Process
+    run: Run
+
+    def processes(self, kind: str) -> list[psutil.Process]:
+        """The children of a kind that live: ``serve`` or ``postgres``."""
+        found: list[psutil.Process] = []
+        for child in self.supervisor.children():
+            try:
+                words = child.cmdline()
+            except psutil.NoSuchProcess:
+                continue
+            if any(Path(word).name == kind for word in words[:4]):
+                found.append(child)
+        return found
+
+
+@dataclass
+class Ledger:
+    """What the clients know: what they sent, and what was acknowledged."""
+
+    acknowledged: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
+    in_flight: int = 0
+    broken: int = 0
+    counted_kills: int = 0
+    stop: bool = False
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for other processes: they send no signal, so it is looked at again and again until the deadline."""
+    async with asyncio.timeout(_DEADLINE):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+@pytest_asyncio.fixture
+async def instance() -> AsyncGenerator[Instance]:
+    home = Path(tempfile.mkdtemp(prefix="tallystick-chaos-"))
+    environment = {
+        **os.environ,
+        "TALLYSTICK_HOME": str(home),
+        "TALLYSTICK_PORT": "0",
+        "TALLYSTICK_API__PROCESSES": "2",
+    }
+    log = (home / "up.log").open("wb")
+    process = subprocess.Popen(  # noqa: ASYNC220  # returns at once
+        [sys.executable, "-m", "tallystick", "up"], env=environment, stdout=log, stderr=log, process_group=0
+    )
+    state = StateDirectory.from_settings(Settings(home=home))
+    await until(lambda: state.read_run() is not None or process.poll() is not None)
+    run = state.read_run()
+    assert run is not None, (home / "up.log").read_text()
+    yield Instance(state, psutil.Process(process.pid), run)
+    process.send_signal(signal.SIGTERM)
+    assert await asyncio.to_thread(process.wait, 60) == 0
+    log.close()
+    shutil.rmtree(home)
+
+
+async def send(client: httpx.AsyncClient, ledger: Ledger, name: str) -> None:
+    """Store events one by one and in bulk; what gets no answer is sent again until it has one."""
+    for number in itertools.count():
+        if ledger.stop:
+            return
+        ids = [f"{name}-{number}-{part}" for part in range(_BULK if number % 3 else 1)]
+        events = [
+            {"event_id": event_id, "action": "chaos.sent", "resource_type": "thing", "metadata": {"sender": name}}
+            for event_id in ids
+        ]
+        bulk = len(ids) > 1
+        while True:
+            try:
+                ledger.in_flight += 1
+                answer = await client.post("/logs/bulk" if bulk else "/logs", json=events if bulk else events[0])
+            except httpx.TransportError:
+                ledger.broken += 1
+                await asyncio.sleep(0.02)
+                continue
+            finally:
+                ledger.in_flight -= 1
+            if answer.status_code == 201:
+                break
+            assert answer.status_code == 503, answer.text
+            assert answer.headers["retry-after"]
+            await asyncio.sleep(0.05)
+        if bulk:
+            stored = answer.json()["ids"]
+            assert len(stored) == len(ids)
+            ledger.acknowledged |= {event_id: {"id": id_} for event_id, id_ in zip(ids, stored, strict=True)}
+        else:
+            ledger.acknowledged[ids[0]] = answer.json()
+
+
+async def kill(instance: Instance, ledger: Ledger, kills: int, events: int) -> None:
+    """Kill an API process, then PostgreSQL, and so on, each at a random moment with requests in flight."""
+    chance = random.Random(kills)  # noqa: S311  # no secret
+    while ledger.counted_kills < kills or len(ledger.acknowledged) < events:
+        before = len(ledger.acknowledged)
+        await until(lambda before=before: len(ledger.acknowledged) >= before + 100)  # it serves again
+        if ledger.counted_kills == kills:
+            continue
+        kind = ("serve", "postgres")[ledger.counted_kills % 2]
+        await asyncio.sleep(chance.uniform(0, 0.3))
+        victims = instance.processes(kind)
+        if not victims or ledger.in_flight == 0:
+            continue
+        broken = ledger.broken
+        victim = chance.choice(victims)
+        victim.kill()
+        await asyncio.to_thread(psutil.wait_procs, [victim], _DEADLINE)
+        ledger.counted_kills += 1 if kind == "postgres" or ledger.broken > broken else 0
+    ledger.stop = True
+
+
+@pytest.mark.slow
+async def test_killed_processes_lose_and_double_nothing(instance: Instance, request: pytest.FixtureRequest) -> None:
+    kills = int(request.config.getoption("--kills") or 0)
+    events = int(request.config.getoption("--kill-events") or 0)
+    token = read_token(Path(instance.run.token_file))
+    ledger = Ledger()
+    async with (
+        httpx.AsyncClient(
+            base_url=f"{instance.run.url}/api/v1", headers={"authorization": f"Bearer {token}"}, timeout=60
+        ) as client,
+        asyncio.TaskGroup() as group,
+    ):
+        for number in range(_CLIENTS):
+            group.create_task(send(client, ledger, f"client-{number}"))
+        group.create_task(kill(instance, ledger, kills, events))
+
+    assert ledger.counted_kills == kills
+    assert ledger.broken > 0
+    assert instance.run.database_url is not None
+    connection: Connection = await asyncpg.connect(instance.run.database_url)
+    rows = await connection.fetch("select log_id, seq, leaf_hash, body from tallystick.events order by seq")
+    size = await connection.fetchval("select size from tallystick.logs where id = $1", rows[0]["log_id"])
+    await connection.close()
+    assert [row["seq"] for row in rows] == list(range(size))
+    stored: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        body = row["body"].encode()
+        assert leaf_hash(body) == row["leaf_hash"]
+        event = json.loads(body)
+        assert event["event_id"] not in stored, "an event is there twice"
+        stored[event["event_id"]] = {"id": event["id"], "seq": row["seq"], "leaf_hash": row["leaf_hash"].hex()}
+    for event_id, answer in ledger.acknowledged.items():
+        place = stored[event_id]
+        assert {name: place[name] for name in answer if name in place} == {
+            name: answer[name] for name in answer if name in place
+        }
+    print(f"{len(stored):,} events, {kills} kills, {ledger.broken} broken requests")  # noqa: T201  # for -s
