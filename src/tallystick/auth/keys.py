@@ -25,9 +25,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, cast
 
+import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tallystick.errors import ConfigurationError
+
+_log = structlog.get_logger(__name__)
+
+Fingerprint = tuple[int, int, int]
 
 SECRET_BYTES: Final = 32
 
@@ -92,14 +97,29 @@ class KeyFile(SigningKeys):
         self.path = path
         self.kind = kind
         self._seen, self._set = _read(path, kind)
+        self._refused: Fingerprint | None = None
 
     @property
     def current(self) -> KeySet:
-        """The keys as the file now holds them; the same object as long as it does not change."""
-        with suppress(OSError, ConfigurationError):
-            if _fingerprint(os.stat(self.path)) != self._seen:  # noqa: PTH116  (a third of Path.stat's cost)
-                self._seen, self._set = _read(self.path, self.kind)
+        """The keys as the file now holds them; the same object as long as they do not change."""
+        try:
+            now = _fingerprint(os.stat(self.path))  # noqa: PTH116  (a third of Path.stat's cost)
+        except OSError:
+            return self._set
+        if now not in (self._seen, self._refused):
+            self._read_again(now)
         return self._set
+
+    def _read_again(self, now: Fingerprint) -> None:
+        try:
+            self._seen, found = _read(self.path, self.kind)
+        except ConfigurationError as error:
+            self._refused = now
+            _log.warning("key_file_not_read", kind=self.kind.value, reason=str(error))
+            return
+        self._refused = None
+        if found != self._set:
+            self._set = found
 
     @property
     def active_id(self) -> str:
@@ -197,11 +217,8 @@ def _decode(text: str) -> bytes:
     return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
 
 
-Fingerprint = tuple[int, int, int]
-
-
 def _fingerprint(status: os.stat_result) -> Fingerprint:
-    return status.st_ino, status.st_mtime_ns, status.st_size
+    return status.st_ino, status.st_ctime_ns, status.st_size
 
 
 def _read(path: Path, kind: KeyKind) -> tuple[Fingerprint, KeySet]:

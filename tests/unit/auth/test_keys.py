@@ -110,6 +110,25 @@ def test_damage_at_run_time_keeps_the_last_good_keys(tmp_path: Path, damage: str
     else:
         file.write_text(damage)
     assert dict(ring.retry_digest.keys) == held
+    kid = rotate_anew(tmp_path / "keys", file)
+    assert ring.retry_digest.active_id == kid
+
+
+def rotate_anew(folder: Path, file: Path) -> str:
+    """What an operator does about a damaged file: set it aside, and let a new one be made."""
+    file.unlink(missing_ok=True)
+    return rotate(folder, KeyKind.RETRY_DIGEST)
+
+
+def test_a_file_whose_mode_was_mended_is_read(tmp_path: Path) -> None:
+    ring = load_or_create(tmp_path / "keys")
+    file = tmp_path / "keys" / "cursor_signing.json"
+    kid = rotate(tmp_path / "keys", KeyKind.CURSOR_SIGNING)
+    file.chmod(0o644)
+    assert ring.cursor_signing.active_id != kid
+    assert ring.cursor_signing.active_id != kid
+    file.chmod(0o600)
+    assert ring.cursor_signing.active_id == kid
 
 
 @pytest.mark.parametrize(
