@@ -1,5 +1,6 @@
 """The OpenAPI document and its pages: Swagger UI from a package, no content delivery network, no inline script."""
 
+import asyncio
 import hashlib
 from collections.abc import Mapping
 from functools import cache
@@ -89,7 +90,8 @@ def docs_routes(app: FastAPI) -> APIRouter:
     @router.get("/openapi.json")
     @performs(PUBLIC)
     async def openapi(request: Request) -> Response:
-        return revalidated(request, document(), "application/json")
+        # Made once, in some 100 ms, beside the loop: other requests are not to wait for it.
+        return revalidated(request, await asyncio.to_thread(document), "application/json")
 
     @router.get("/docs")
     @performs(PUBLIC)
@@ -107,7 +109,7 @@ def docs_routes(app: FastAPI) -> APIRouter:
     async def asset(request: Request, name: str) -> Response:
         if name not in _ASSETS:
             raise NotFoundError("there is no such file")
-        return revalidated(request, _asset(name), _ASSETS[name])
+        return revalidated(request, await asyncio.to_thread(_asset, name), _ASSETS[name])
 
     @router.get("/problems/{slug}")
     @performs(PUBLIC)

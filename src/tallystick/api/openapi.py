@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute
 
 from tallystick import __version__
 from tallystick.api.problems import MEDIA_TYPE, problem_classes, problem_document
-from tallystick.auth.operations import OPERATIONS
+from tallystick.auth.operations import OPERATIONS, Realm
 from tallystick.errors import Flaw, InvalidError, TallystickError
 
 Json: TypeAlias = dict[str, Any]
@@ -233,17 +233,14 @@ def _headers(status: int) -> Json:
 
 def _statuses(operation: Json) -> list[int]:
     """The errors that an operation may answer with, whatever else it declares."""
+    registered = OPERATIONS.get(operation["operationId"])
     statuses = [500, 503]
-    if "security" not in operation:
-        statuses += [401, 403, 429]
+    if registered is not None:
+        statuses += [401, 403, 422, 429]
+        if registered.realm is Realm.TENANT:
+            statuses += [404]
     if "requestBody" in operation:
         statuses += [400, 413, 415, 422]
-    if operation.get("parameters"):
-        statuses += [422]
-        if any(parameter["in"] == "path" for parameter in operation["parameters"]):
-            statuses += [404]
-    if "security" not in operation and any(p["name"] == "tenant_id" for p in operation.get("parameters", ())):
-        statuses += [404]
     return statuses
 
 

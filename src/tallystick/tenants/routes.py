@@ -12,6 +12,7 @@ from tallystick.auth.operations import CREATE_TENANT, LIST_TENANTS, READ_TENANT,
 from tallystick.auth.permissions import Permission
 from tallystick.auth.routing import performs
 from tallystick.errors import ForbiddenError
+from tallystick.log.schemas_read import group
 from tallystick.tenants.bodies import JSON_TYPE, fit, read_json
 from tallystick.tenants.model import Tenant, merge_patch
 from tallystick.tenants.schemas import (
@@ -90,6 +91,7 @@ def tenant_routes(service: TenantService, gate: Gate) -> APIRouter:
         """All tenants in the order they were made. For platform admins."""
         access = await gate.authorise(await gate.authenticate(request), LIST_TENANTS, None)
         await gate.charge(request, access, 1)
+        group(request.query_params.multi_items(), ("limit", "cursor"))
         return _answer(TenantList.of(await service.page(cursor, limit)))
 
     @router.post(
