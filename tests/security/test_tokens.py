@@ -387,6 +387,14 @@ def test_a_jwks_is_fetched_by_https_or_from_loopback(tmp_path: Path, url: str) -
         TokenVerifier(AuthSettings(external_issuers={ISSUER: url}), load_or_create(tmp_path / "keys"))
 
 
+def test_an_external_issuer_cannot_pose_as_the_local_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="is both"):
+        TokenVerifier(
+            AuthSettings(external_issuers={"tallystick": "https://issuer.example/jwks"}),
+            load_or_create(tmp_path / "keys"),
+        )
+
+
 async def test_a_remembered_token_ends_with_its_time(jwks: JwksServer, tmp_path: Path) -> None:
     now = Clock(time.time())
     async with opened(trusting(jwks), tmp_path / "keys", now=now) as verifier:

@@ -25,6 +25,13 @@ class Broken(MemoryCounters):
         raise ConnectionError(key)
 
 
+class Contended(MemoryCounters):
+    """A shared store in which others use up the limit between the look and the hit."""
+
+    async def get(self, key: str) -> int:  # noqa: ARG002  (whatever the key)
+        return 0
+
+
 def limits(principal: int = 10, tenant: int = 15, **changes: Any) -> RateLimits:
     return RateLimits(RateSettings(principal_per_minute=principal, tenant_per_minute=tenant, **changes))
 
@@ -84,6 +91,13 @@ async def test_a_broken_limiter_shuts_by_default() -> None:
 
 async def test_a_broken_limiter_opens_by_setting() -> None:
     assert await RateLimits(RateSettings(on_failure="open"), Broken()).take("iss", "ada", "acme", 1) == {}
+
+
+async def test_a_race_over_a_shared_store_lets_none_too_many_pass() -> None:
+    rates = RateLimits(RateSettings(principal_per_minute=10, tenant_per_minute=15), Contended())
+    await rates.take("iss", "ada", None, 10)
+    with pytest.raises(RateLimitedError):
+        await rates.take("iss", "ada", None, 1)
 
 
 async def test_limits_can_be_switched_off() -> None:
