@@ -1,0 +1,193 @@
+"""Migrations: applied once, in order, by one process at a time; what was decided stays decided."""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TypeAlias
+
+import asyncpg
+import pytest
+import pytest_asyncio
+from pydantic import SecretStr
+
+from factories import make_log, unique
+from tallystick.database.migrate import migrate, migrations
+from tallystick.database.partitions import AHEAD_DAYS, maintain, partitions_until
+from tallystick.database.pools import Database
+from tallystick.errors import ConfigurationError
+from tallystick.runtime.postgres import EmbeddedPostgres
+from tallystick.settings import DatabaseSettings
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+
+@dataclass(frozen=True)
+class Empty:
+    """A database that nothing was done to, and a connection as its owner."""
+
+    settings: DatabaseSettings
+    owner: Connection
+
+    def with_(self, **changes: str) -> DatabaseSettings:
+        return self.settings.model_copy(update=changes)
+
+
+@pytest_asyncio.fixture
+async def empty(postgres: EmbeddedPostgres, superuser: Connection) -> Empty:
+    name = unique("empty")
+    await superuser.execute(f'create database "{name}" owner tallystick_owner template template0')
+    url = postgres.url(database=name)
+    return Empty(DatabaseSettings(url=SecretStr(url)), await asyncpg.connect(url))
+
+
+async def test_a_second_run_does_nothing(empty: Empty) -> None:
+    lines: list[str] = []
+    first = await migrate(empty.settings, lines.append)
+    second = await migrate(empty.settings, lines.append)
+
+    assert [migration.version for migration in first] == [1, 2, 3]
+    assert second == []
+    assert len(lines) == len(first)
+    await empty.owner.close()
+
+
+async def test_two_processes_at_once_apply_each_file_once(empty: Empty) -> None:
+    applied = await asyncio.gather(*(migrate(empty.settings) for _ in range(4)))
+
+    assert sorted(len(new) for new in applied) == [0, 0, 0, 3]
+    await empty.owner.close()
+
+
+async def test_an_applied_file_may_not_change(empty: Empty) -> None:
+    await migrate(empty.settings)
+    await empty.owner.execute("update tallystick.migrations set checksum = 'other' where version = 2")
+
+    with pytest.raises(ConfigurationError, match="migration 2 was applied with other contents"):
+        await migrate(empty.settings)
+    await empty.owner.close()
+
+
+async def test_a_newer_schema_is_left_as_it_is(empty: Empty) -> None:
+    await migrate(empty.settings)
+    await empty.owner.execute("insert into tallystick.migrations (version, name, checksum) values (99, 'next', 'x')")
+
+    assert await migrate(empty.settings) == []
+    await empty.owner.close()
+
+
+async def test_timescaledb_cannot_be_demanded_where_it_is_absent(empty: Empty) -> None:
+    if await empty.owner.fetchval("select exists (select from pg_available_extensions where name = 'timescaledb')"):
+        await empty.owner.close()
+        pytest.skip("this PostgreSQL has TimescaleDB")
+    with pytest.raises(ConfigurationError, match="has no TimescaleDB"):
+        await migrate(empty.with_(timescaledb="on"))
+    assert await migrate(empty.with_(timescaledb="auto"))
+    await empty.owner.close()
+
+
+async def test_what_was_decided_about_timescaledb_is_not_contradicted(empty: Empty) -> None:
+    await migrate(empty.with_(timescaledb="off"))
+
+    with pytest.raises(ConfigurationError, match="made with TimescaleDB off"):
+        await migrate(empty.with_(timescaledb="on"))
+    assert await migrate(empty.with_(timescaledb="auto")) == []
+    await empty.owner.close()
+
+
+def test_timescaledb_changes_one_file_alone() -> None:
+    plain, hyper = migrations(timescaledb=False), migrations(timescaledb=True)
+
+    assert [(one.version, one.name) for one in plain] == [(one.version, one.name) for one in hyper]
+    assert [one.version for one, other in zip(plain, hyper, strict=True) if one.sql != other.sql] == [2]
+    assert [one.version for one in plain if "timescaledb" in one.sql.lower()] == []
+
+
+async def test_partitions_reach_at_least_three_intervals_ahead(database: Database) -> None:
+    until = await partitions_until(database)
+
+    assert until is not None
+    assert until > datetime.now(UTC) + timedelta(days=AHEAD_DAYS["month"])
+
+
+async def test_maintenance_makes_what_is_missing_and_moves_to_days(database: Database, owner: Connection) -> None:
+    last = await owner.fetchval(
+        "select max(inhrelid::regclass::text) from pg_inherits where inhparent = 'tallystick.events'::regclass"
+    )
+    await owner.execute(f"drop table {last}")
+    shortened = await partitions_until(database)
+    assert shortened is not None
+
+    done = await maintain(database, "month")
+    assert done["made"] == [last.removeprefix("tallystick.")]
+    assert (await maintain(database, "month"))["made"] == []
+    await owner.execute(f"drop table {last}")
+    await owner.execute("select tallystick.make_event_partitions('day', $1)", shortened + timedelta(days=3))
+    assert await partitions_until(database) == shortened + timedelta(days=3)
+
+
+async def test_partitions_meet_without_a_gap(owner: Connection) -> None:
+    bounds = await owner.fetch(
+        """select pg_get_expr(relpartbound, oid) as bound from pg_class
+            where relispartition and relname like 'events_2%' and relkind = 'r' order by relname"""
+    )
+    edges = [row["bound"].removeprefix("FOR VALUES FROM (").removesuffix(")").split(") TO (") for row in bounds]
+    assert len(edges) >= 4
+    assert [upper for _, upper in edges[:-1]] == [lower for lower, _ in edges[1:]]
+
+
+@pytest.mark.parametrize(("span", "days"), [("year", 1), ("day", 800)])
+async def test_partitions_are_not_made_without_measure(owner: Connection, span: str, days: int) -> None:
+    with pytest.raises(asyncpg.InvalidParameterValueError):
+        await owner.execute(
+            "select tallystick.make_event_partitions($1, now() + make_interval(days => $2))", span, days
+        )
+
+
+async def test_old_retry_keys_and_revocations_go(database: Database, owner: Connection) -> None:
+    log_id = await make_log(owner)
+    today = datetime.now(UTC).date()
+    old = today - timedelta(days=2)
+    await owner.execute(
+        f"create table tallystick.retry_keys_{old:%Y%m%d} partition of tallystick.retry_keys "
+        f"for values from ('{old}') to ('{old + timedelta(days=1)}')"
+    )
+    for day in (old, today - timedelta(days=1), today):
+        await owner.execute(
+            "insert into tallystick.retry_keys values ($1, 'event', $2, 'k', 'd', 'id', '{}')", day, log_id
+        )
+    for value, hours in (("past", -1), ("to come", 1)):
+        await owner.execute(
+            """insert into tallystick.revocations (kind, issuer, value, expires_at)
+               values ('token', 'us', $1, now() + make_interval(hours => $2))""",
+            value,
+            hours,
+        )
+
+    done = await maintain(database, "month")
+
+    assert done["dropped"] == [f"retry_keys_{old:%Y%m%d}"]
+    kept = await owner.fetch("select day from tallystick.retry_keys order by day")
+    assert [row["day"] for row in kept] == [today - timedelta(days=1), today]
+    assert [row["value"] for row in await owner.fetch("select value from tallystick.revocations")] == ["to come"]
+
+
+async def test_versions_of_tenants_become_visible_in_order(database: Database, owner: Connection) -> None:
+    assert database.settings.url is not None
+    second: Connection = await asyncpg.connect(database.settings.url.get_secret_value())
+    async with asyncio.timeout(10):
+        transaction = owner.transaction()
+        await transaction.start()
+        await owner.execute("insert into tallystick.tenants (id, name) values ('first', 'First')")
+        later = asyncio.create_task(
+            second.execute("insert into tallystick.tenants (id, name) values ('later', 'Later')")
+        )
+        blocked = (
+            "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+        )
+        while not await owner.fetchval(blocked):  # noqa: ASYNC110  # the server sends no signal
+            await asyncio.sleep(0.01)
+        await transaction.commit()
+        await later
+    order = await owner.fetch("select id from tallystick.tenants where id in ('first', 'later') order by version")
+    assert [row["id"] for row in order] == ["first", "later"]
+    await second.close()
