@@ -8,10 +8,12 @@ import typer
 
 from tallystick import __version__
 from tallystick.auth.cli import app as token_app
+from tallystick.bench.cli import app as bench_app
 from tallystick.cli.demo import demo
 from tallystick.cli.importing import import_command
 from tallystick.cli.processes import migrate_command, serve_command, up, worker_command
 from tallystick.cli.reading import load_settings
+from tallystick.cli.tenants import app as tenants_app
 from tallystick.errors import ConfigurationError, TallystickError
 from tallystick.runtime.state import StateDirectory
 
@@ -56,6 +58,8 @@ app.command("migrate")(migrate_command)
 app.command("import")(import_command)
 app.command("demo")(demo)
 app.add_typer(token_app, name="token")
+app.add_typer(tenants_app, name="tenants")
+app.add_typer(bench_app, name="bench")
 
 
 def main() -> None:

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import random
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,7 +11,8 @@ from pathlib import Path
 
 import httpx
 
-from tallystick.errors import ConfigurationError, UnavailableError
+from tallystick.errors import UnavailableError
+from tallystick.runtime.client import connect, post, read_token
 from tallystick.runtime.demo.activity import ordinary_week
 from tallystick.runtime.demo.company import COMPANIES, Company, people_of
 from tallystick.runtime.demo.incident import incident, victim_of
@@ -23,7 +23,6 @@ STRUCK = COMPANIES[1]
 """Whom the incident happens to."""
 
 _BATCH = 500
-_ATTEMPTS = 5
 _RESUMED_WITHIN = timedelta(hours=20)
 
 
@@ -66,12 +65,7 @@ def fill(run: Run, memory: Path, progress: Callable[[str, int, int], None]) -> l
         ConfigurationError: The token cannot be read.
         UnavailableError: The instance does not answer or refuses.
     """
-    try:
-        token = Path(run.token_file).read_text().strip()
-    except OSError as error:
-        raise ConfigurationError(f"cannot read the token in {run.token_file}: {error.strerror}") from error
-    headers = {"authorization": f"Bearer {token}"}
-    with httpx.Client(base_url=f"{run.url}/api/v1", headers=headers, timeout=60) as client:
+    with connect(run.url, read_token(Path(run.token_file))) as client:
         fresh = [company for company in COMPANIES if _make_tenant(client, company)]
         anchor, complete = _remember(memory, {company.tenant_id for company in fresh})
         results: list[Filled] = []
@@ -120,7 +114,7 @@ def _write(memory: Path, anchor: datetime, complete: set[str]) -> None:
 
 def _make_tenant(client: httpx.Client, company: Company) -> bool:
     """Make a tenant; whether it is new."""
-    answer = _post(client, "/tenants", {"id": company.tenant_id, "name": company.name})
+    answer = post(client, "/tenants", json={"id": company.tenant_id, "name": company.name})
     if answer.status_code == HTTPStatus.CONFLICT:
         return False
     _expect(answer)
@@ -129,25 +123,10 @@ def _make_tenant(client: httpx.Client, company: Company) -> bool:
 
 def _send(client: httpx.Client, batch: Sequence[Event]) -> int:
     """Store a batch; how many of it are new."""
-    answer = _post(client, "/logs/bulk", list(batch))
+    answer = post(client, "/logs/bulk", json=list(batch))
     _expect(answer)
     stored: int = answer.json()["stored"]
     return stored
-
-
-def _post(client: httpx.Client, path: str, body: object) -> httpx.Response:
-    """Post, and again after the time that a refusal for lack of room or rate names."""
-    attempt = 1
-    while True:
-        try:
-            answer = client.post(path, json=body)
-        except httpx.TransportError as error:
-            raise UnavailableError(f"{client.base_url} does not answer: is `tallystick up` running?") from error
-        busy = answer.status_code in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
-        if not busy or attempt == _ATTEMPTS:
-            return answer
-        attempt += 1
-        time.sleep(float(answer.headers.get("retry-after", 1)))
 
 
 def _expect(answer: httpx.Response) -> None:
