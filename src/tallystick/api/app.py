@@ -49,6 +49,15 @@ def _add(app: FastAPI, router: APIRouter, prefix: str = "") -> None:
         )
 
 
+def surround(app: FastAPI, metrics: HttpMetrics, max_body_bytes: int) -> None:
+    """Put our layers around the routes.
+
+    They stand in place of Starlette's, the outermost of which answers bugs in plain text and raises them again.
+    """
+    inner = ExceptionMiddleware(AsyncExitStackMiddleware(app.router), handlers=dict(app.exception_handlers))
+    app.middleware_stack = Edge(inner, metrics, max_body_bytes)
+
+
 def create_app(services: Services) -> FastAPI:
     """Make the application of one process.
 
@@ -72,8 +81,5 @@ def create_app(services: Services) -> FastAPI:
     _add(app, tenant_routes(services.tenants, services.gate), PREFIX)
     _add(app, health_routes(services))
     _add(app, docs_routes(app))
-    # In place of Starlette's stack, whose outermost layer answers bugs in plain text and raises them again.
-    handlers = dict(app.exception_handlers)
-    inner = ExceptionMiddleware(AsyncExitStackMiddleware(app.router), handlers=handlers)
-    app.middleware_stack = Edge(inner, HttpMetrics(services.registry), services.settings.api.max_body_bytes)
+    surround(app, HttpMetrics(services.registry), services.settings.api.max_body_bytes)
     return app

@@ -1,7 +1,7 @@
 """Routes whose endpoint takes the request alone, called without FastAPI's dependency machinery.
 
-FastAPI documents them as any other. What is left out at each request (two exit stacks, an empty dependency graph to solve, a
-second layer of exception handling) took more time than storing the event.
+FastAPI documents them as any other. What is left out at each request (two exit stacks, an empty dependency graph to
+solve, a second layer of exception handling) took more time than storing the event.
 """
 
 import inspect

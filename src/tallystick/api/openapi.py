@@ -1,31 +1,19 @@
-"""The OpenAPI 3.0.3 document: what FastAPI emits for 3.1, rewritten, and completed with what holds for every operation.
-
-FastAPI describes schemas in JSON Schema 2020-12. OpenAPI 3.0 knows an older dialect (its §"Schema Object"): no
-`null` type, no `const`, boolean `exclusiveMinimum`, one `example`, nothing beside a `$ref`.
-"""
+"""The OpenAPI 3.0.3 document: what FastAPI emits, rewritten, and completed with what holds for all operations."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, cast
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
 from tallystick import __version__
+from tallystick.api.dialect import Json, to_3_0
 from tallystick.api.problems import MEDIA_TYPE, problem_classes, problem_document
 from tallystick.auth.operations import OPERATIONS, Realm
 from tallystick.errors import Flaw, InvalidError, TallystickError
 
-Json: TypeAlias = dict[str, Any]
-
 VERSION: Final = "3.0.3"
-
-_DROPPED: Final = frozenset(
-    {"$schema", "$id", "$comment", "$anchor", "$defs", "if", "then", "else", "propertyNames", "patternProperties"}
-    | {"unevaluatedProperties", "unevaluatedItems", "dependentRequired", "dependentSchemas", "contains", "minContains"}
-    | {"maxContains", "contentMediaType", "contentEncoding", "contentSchema"}
-)
-"""JSON Schema keywords that 3.0 lacks and a description can do without: they narrow, and the server still checks."""
 
 _DESCRIPTION: Final = """\
 Applications append events of who did what to which resource. Each one is kept, in an order without gaps, and can be
@@ -33,8 +21,6 @@ proved unaltered.
 
 Send `Authorization: Bearer <token>`. Every answer carries `X-Request-Id`; every error is a problem document (RFC 9457).
 """
-
-_NULL: Final[Json] = {"type": "null"}
 
 _EXAMPLE_ID: Final = "4bf92f3577b34da6a3ce929d0e0e4736"
 
@@ -85,97 +71,6 @@ _PROBLEM_SCHEMA: Final[Json] = {
         },
     },
 }
-
-
-def to_3_0(schema: object) -> Any:  # noqa: ANN401 - a JSON Schema is an object or, in 2020-12, a boolean
-    """Rewrite one JSON Schema of 2020-12 as a Schema Object of OpenAPI 3.0."""
-    if schema is True:
-        return {}
-    if schema is False:
-        return {"not": {}}
-    new = {name: _member(name, value) for name, value in cast("Json", schema).items() if name not in _DROPPED}
-    _positional_items(new)
-    _bounds(new)
-    if "const" in new:
-        new["enum"] = [new.pop("const")]
-    if "examples" in new:
-        examples = new.pop("examples")
-        if examples:
-            new.setdefault("example", examples[0])
-    _types(new)
-    _without_null(new)
-    return _alone(new)
-
-
-def _member(name: str, value: Any) -> Any:  # noqa: ANN401 - as above
-    """The value of one keyword, with the schemas in it rewritten."""
-    if name == "properties":
-        return {key: to_3_0(schema) for key, schema in value.items()}
-    if name in ("allOf", "anyOf", "oneOf"):
-        return [part if part == _NULL else to_3_0(part) for part in value]
-    if name in ("items", "not") or (name == "additionalProperties" and not isinstance(value, bool)):
-        return to_3_0(value)
-    return value
-
-
-def _positional_items(schema: Json) -> None:
-    if "prefixItems" not in schema:
-        return
-    items = [to_3_0(item) for item in schema.pop("prefixItems")]
-    schema["items"] = {"anyOf": items} if items else {}
-
-
-def _bounds(schema: Json) -> None:
-    for exclusive, plain in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
-        bound = schema.get(exclusive)
-        if isinstance(bound, int | float) and not isinstance(bound, bool):
-            schema[plain] = bound
-            schema[exclusive] = True
-
-
-def _types(schema: Json) -> None:
-    types = schema.get("type")
-    if types == "null":
-        del schema["type"]
-        schema |= {"nullable": True, "enum": [None]}
-    if not isinstance(types, list):
-        return
-    named = [name for name in cast("list[str]", types) if name != "null"]
-    if len(named) < len(cast("list[str]", types)):
-        schema["nullable"] = True
-    del schema["type"]
-    if len(named) == 1:
-        schema["type"] = named[0]
-    else:
-        schema["anyOf"] = [{"type": name} for name in named]
-
-
-def _without_null(schema: Json) -> None:
-    """`anyOf: [X, null]` is X, nullable."""
-    for name in ("anyOf", "oneOf"):
-        parts = cast("list[Json]", schema.get(name, []))
-        kept = [part for part in parts if part != _NULL]
-        if len(kept) == len(parts):
-            continue
-        schema["nullable"] = True
-        if len(kept) > 1:
-            schema[name] = kept
-            continue
-        del schema[name]
-        if not kept:
-            schema["enum"] = [None]
-        elif "$ref" in kept[0]:
-            schema["allOf"] = kept
-        else:
-            schema |= {key: value for key, value in kept[0].items() if key not in schema}
-
-
-def _alone(schema: Json) -> Json:
-    """In 3.0 whatever stands beside a `$ref` is ignored, so the reference goes into an `allOf`."""
-    if "$ref" in schema and len(schema) > 1:
-        reference = schema.pop("$ref")
-        schema["allOf"] = [{"$ref": reference}, *schema.get("allOf", [])]
-    return schema
 
 
 def _operations(document: Json) -> Iterator[Json]:

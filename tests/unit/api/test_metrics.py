@@ -1,0 +1,37 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tallystick.api.metrics import MULTIPROCESS_VARIABLE, HttpMetrics, make_registry, render
+
+_PROCESS = """
+import sys
+from tallystick.api.metrics import HttpMetrics, make_registry, render
+registry = make_registry()
+HttpMetrics(registry).observe("GET", "/x", 200, 0.01)
+if sys.argv[1:]:
+    sys.stdout.write(render(registry)[0].decode())
+"""
+
+
+def test_one_process_shows_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(MULTIPROCESS_VARIABLE, raising=False)
+    registry = make_registry()
+    HttpMetrics(registry).observe("POST", "/api/v1/logs", 201, 0.002)
+    text, content_type = render(registry)
+    assert b'tallystick_http_request_seconds_count{method="POST",route="/api/v1/logs",status="201"} 1.0' in text
+    assert b"process_resident_memory_bytes" in text
+    assert content_type.startswith("text/plain")
+
+
+def test_any_of_several_processes_shows_all(tmp_path: Path) -> None:
+    environment = {**os.environ, MULTIPROCESS_VARIABLE: str(tmp_path)}
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", _PROCESS], env=environment, check=True)
+    shown = subprocess.run(
+        [sys.executable, "-c", _PROCESS, "show"], env=environment, check=True, capture_output=True, text=True
+    )
+    assert 'tallystick_http_request_seconds_count{method="GET",route="/x",status="200"} 3.0' in shown.stdout
