@@ -52,15 +52,21 @@ def bulk_load(url: str, token: str, tenant_ids: Sequence[str], seconds: float, *
     )
 
 
-def measure(name: str, load: Load, events_each: int, groups: Groups) -> Figure:
+def measure(name: str, load: Load, events_each: int, groups: Callable[[], Groups]) -> Figure:
     """Send a load after a short warm-up and measure it, the CPU of all processes included.
+
+    Args:
+        name: What it is called in the report.
+        load: What to send.
+        events_each: Events in one request.
+        groups: Finds the processes; asked after the warm-up, when the server has its connections.
 
     Raises:
         ConfigurationError: A request failed, unless the load counts statuses.
     """
     if not load.count_statuses:
         send(replace(load, seconds=_WARM_UP), f"w{secrets.token_hex(3)}")
-    meter = Meter(groups)
+    meter = Meter(groups())
     waited = _cpu_of_children()
     with Running(load, secrets.token_hex(3)) as running:
         meter.start()
@@ -111,7 +117,7 @@ async def single(instance: Instance, plan: Plan, say: Say, *, baseline: bool, wi
         plain = await stack.enter_async_context(_baseline(instance)) if baseline else None
         for number in range(1, plan.rounds + 1):
             say(f"single POST, round {number} of {plan.rounds}")
-            ours.append(measure("single POST, 32 connections", load, 1, instance.groups()))
+            ours.append(measure("single POST, 32 connections", load, 1, instance.groups))
             if plain is not None:
                 say(f"baseline, round {number} of {plan.rounds}")
                 theirs.append(measure_baseline(plain, plan.seconds))
@@ -139,7 +145,7 @@ async def single(instance: Instance, plan: Plan, say: Say, *, baseline: bool, wi
 
 def _beside_bulk(instance: Instance, load: Load) -> Figure:
     with other_bulk(instance, load.seconds) as bulk:
-        figure = measure("single POST beside bodies of 10,000", load, 1, instance.groups())
+        figure = measure("single POST beside bodies of 10,000", load, 1, instance.groups)
         sent = bulk.stop()
     return replace(figure, facts={"bulk_events_per_second": round(sent)})
 
@@ -168,7 +174,7 @@ def other_bulk(instance: Instance, seconds: float) -> Generator[_OtherBulk]:
 class _Plain:
     url: str
     pid: int
-    groups: Groups
+    postgres: Callable[[], Sequence[int]]
 
 
 @asynccontextmanager
@@ -176,13 +182,13 @@ async def _baseline(instance: Instance) -> AsyncGenerator[_Plain]:
     server = instance.postgres()
     async with own_database(server, _BASELINE_DATABASE) as url:
         with running_baseline(url) as (application, pid):
-            yield _Plain(application, pid, instance.groups())
+            yield _Plain(application, pid, lambda: instance.groups()["postgres"])
 
 
 def measure_baseline(plain: _Plain, seconds: float) -> Figure:
     """Send the baseline what Tallystick is sent."""
-    groups = {"app": [plain.pid]}
-    return measure("baseline, 32 connections", single_load(plain.url, None, [_SINGLE], seconds), 1, groups)
+    load = single_load(plain.url, None, [_SINGLE], seconds)
+    return measure("baseline, 32 connections", load, 1, lambda: {"app": [plain.pid], "postgres": plain.postgres()})
 
 
 async def baseline(instance: Instance, plan: Plan, say: Say) -> Report:
@@ -208,7 +214,7 @@ async def bulk(instance: Instance, plan: Plan, say: Say, *, raw_copy: bool) -> R
         raw = await stack.enter_async_context(copier(server)) if raw_copy else None
         for number in range(1, plan.rounds + 1):
             say(f"bulk of {BULK_EVENTS}, round {number} of {plan.rounds}")
-            ours.append(measure(f"bulk of {BULK_EVENTS}, 4 connections", load, BULK_EVENTS, instance.groups()))
+            ours.append(measure(f"bulk of {BULK_EVENTS}, 4 connections", load, BULK_EVENTS, instance.groups))
             if raw is not None:
                 say(f"raw COPY, round {number} of {plan.rounds}")
                 theirs.append(await raw.run(min(plan.seconds, 10)))
