@@ -20,7 +20,7 @@ import httpx
 import orjson
 import zstandard
 
-from tallystick.errors import ConfigurationError, TallystickError
+from tallystick.errors import ConfigurationError
 from tallystick.log.timestamps import parse_timestamp
 from tallystick.runtime.client import post
 from tallystick.runtime.state import write_atomically
@@ -80,7 +80,7 @@ class Position:
         return replace(self, complete=True)
 
 
-class ImportFailedError(TallystickError):
+class ImportFailedError(ConfigurationError):
     """The import stopped; it goes on from there when it is started again."""
 
 
