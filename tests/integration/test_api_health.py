@@ -1,0 +1,147 @@
+import asyncio
+from dataclasses import replace
+from typing import Any, TypeAlias, cast
+
+import asyncpg
+import httpx
+from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
+
+from doors import Door, open_door
+from factories import event
+from tallystick.api.app import create_app
+from tallystick.api.health import Readiness
+from tallystick.bootstrap import services
+from tallystick.log.writer import Writer
+from tallystick.settings import DatabaseSettings, Settings
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+
+class Hour:
+    """A clock on which every look is an hour after the last: nothing is remembered."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 3600
+        return self.now
+
+
+async def failing(readiness: Readiness) -> dict[str, str]:
+    return {check.name: check.detail for check in await readiness.look() if not check.ok}
+
+
+async def test_a_process_that_can_serve_says_so(door: Door) -> None:
+    assert (await door.client.get("/healthz")).json() == {"status": "alive"}
+    ready = await door.client.get("/readyz")
+    assert ready.status_code == 200
+    names = [check["name"] for check in ready.json()["checks"]]
+    assert names == [
+        "database",
+        "log reader",
+        "schema",
+        "partitions",
+        "tenants",
+        "revocations",
+        "writer",
+        "lifecycle",
+    ]
+
+
+async def test_readiness_ends_when_the_process_is_told_to_stop(door: Door) -> None:
+    assert (await door.client.get("/readyz")).status_code == 200
+    door.services.lifecycle.drain()
+    answer = await door.client.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["checks"][-1] == {"name": "lifecycle", "ok": False, "detail": "shutting down"}
+    assert (await door.client.get("/healthz")).status_code == 200
+
+
+async def test_partitions_that_run_out_are_told_in_time(door: Door, owner: Connection) -> None:
+    readiness = Readiness(door.services, Hour())
+    assert await failing(readiness) == {}
+    for row in await owner.fetch(
+        "select inhrelid::regclass::text as name from pg_inherits where inhparent = 'tallystick.events'::regclass"
+    ):
+        await owner.execute(f"drop table {row['name']}")
+    assert set(await failing(readiness)) == {"partitions"}
+
+
+async def test_an_older_schema_is_not_served(door: Door, owner: Connection) -> None:
+    readiness = Readiness(door.services, Hour())
+    await owner.execute("update tallystick.migrations set version = -version")
+    assert "tallystick migrate" in (await failing(readiness))["schema"]
+    await owner.execute("update tallystick.migrations set version = 1000 - version")
+    assert await failing(readiness) == {}, "a newer one is"
+
+
+async def test_a_full_writer_is_told(door: Door) -> None:
+    class Full:
+        fill = 0.97
+
+    crowded = replace(door.services, writer=cast("Writer", Full()))
+    assert await failing(Readiness(crowded, Hour())) == {"writer": "its queue is 97% full"}
+
+
+async def test_those_who_ask_together_cost_the_database_one_look(door: Door) -> None:
+    class Counting(Readiness):
+        looks = 0
+
+        async def _schema(self) -> str:
+            self.looks += 1
+            return "counted"
+
+    readiness = Counting(door.services)
+    await asyncio.gather(*(readiness.look() for _ in range(50)))
+    assert readiness.looks == 1
+
+
+async def test_it_starts_while_the_database_is_down_and_says_what_is_missing(settings: Settings) -> None:
+    nowhere = DatabaseSettings(url=SecretStr("postgresql://nobody@127.0.0.1:1/nothing"))
+    async with open_door(settings.model_copy(update={"database": nowhere})) as door:
+        assert (await door.client.get("/healthz")).status_code == 200
+        ready = await door.client.get("/readyz")
+        assert ready.status_code == 503
+        assert {check["name"] for check in ready.json()["checks"] if not check["ok"]} >= {"database", "tenants"}
+        answer = await door.client.post(
+            "/api/v1/logs", json=event(), headers=door.bearer("admin", platform=True, default_tenant="acme")
+        )
+        assert answer.status_code == 503
+        assert int(answer.headers["retry-after"]) >= 1
+        assert answer.json()["type"].startswith("/problems/")
+        for asked in (answer, ready):
+            assert "127.0.0.1" not in asked.text
+            assert "nobody" not in asked.text
+
+
+async def test_what_was_accepted_is_stored_before_the_end(settings: Settings) -> None:
+    async with open_door(settings) as door:
+        await door.make_tenant("acme")
+        headers = door.bearer("admin")
+        waiting = [
+            asyncio.create_task(door.client.post("/api/v1/logs", json=event(), headers=headers)) for _ in range(50)
+        ]
+        await waiting[0]
+    answers = await asyncio.gather(*waiting, return_exceptions=True)
+    stored = [answer for answer in answers if isinstance(answer, httpx.Response) and answer.status_code == 201]
+    assert stored
+    async with open_door(settings) as door:
+        page = await door.client.get("/api/v1/logs?limit=1000", headers=door.bearer("auditor"))
+        ids = {item["id"] for item in page.json()["items"]}
+    assert {answer.json()["id"] for answer in stored} <= ids
+    assert len(ids) == len(stored)
+
+
+async def test_metrics_show_what_was_served(settings: Settings) -> None:
+    registry = CollectorRegistry()
+    async with services(settings, registry) as made:
+        transport: Any = httpx.ASGITransport(create_app(made))
+        async with httpx.AsyncClient(transport=transport, base_url="http://tallystick.test") as client:
+            await client.get("/api/v1/tenants/acme")
+            shown = await client.get("/metrics")
+    assert shown.headers["content-type"].startswith("text/plain")
+    route = 'method="GET",route="/api/v1/tenants/{tenant_id}",status="401"'
+    assert f"tallystick_http_request_seconds_count{{{route}}} 1.0" in shown.text
+    assert "acme" not in shown.text
