@@ -94,6 +94,7 @@ class EmbeddedPostgres:
         log_file: What the server writes.
         settings: Server settings over the defaults of this class.
         report: Called with a line for everything out of the ordinary that was done.
+        least_free: Free bytes on the disk below which it is not started.
     """
 
     data_dir: Path
@@ -101,6 +102,7 @@ class EmbeddedPostgres:
     log_file: Path
     settings: Mapping[str, str] = field(default_factory=dict[str, str])
     report: Callable[[str], None] = lambda _: None
+    least_free: int = LEAST_FREE_BYTES
 
     @cached_property
     def account(self) -> Account | None:
@@ -185,11 +187,11 @@ class EmbeddedPostgres:
 
     def _check_free_space(self) -> None:
         free = shutil.disk_usage(self.data_dir.parent).free
-        if free < LEAST_FREE_BYTES:
+        if free < self.least_free:
             raise ConfigurationError(
                 f"the disk is full: {free // 1_048_576} MB are free where {self.data_dir} lies and "
                 "PostgreSQL needs at least "
-                f"{LEAST_FREE_BYTES // 1_048_576}; free some space, then start again"
+                f"{self.least_free // 1_048_576}; free some space, then start again"
             )
 
     def _has_data(self) -> bool:

@@ -1,0 +1,74 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from tallystick.runtime.account import Account, child_identity, open_path, runnable_programs
+
+NOBODY = Account("nobody", 65534, 65534)
+
+linux_owner = pytest.mark.skipif(not hasattr(os, "setxattr"), reason="access-control entries are Linux's")
+
+
+@linux_owner
+def test_a_closed_folder_is_opened_for_one_account_to_pass_through_and_for_nobody_else(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    (closed / "data").mkdir(parents=True)
+    closed.chmod(0o700)
+    said: list[str] = []
+
+    open_path(closed / "data", NOBODY, said.append)
+
+    assert any(str(closed) in line and "nobody" in line for line in said)
+    assert closed.stat().st_mode & 0o007 == 0
+    said.clear()
+    open_path(closed / "data", NOBODY, said.append)
+    assert said == []
+
+
+@linux_owner
+def test_a_folder_keeps_the_entries_that_it_had(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    (closed / "data").mkdir(parents=True)
+    closed.chmod(0o700)
+    other = Account("other", 12345, 12345)
+    open_path(closed / "data", other, lambda _: None)
+    open_path(closed / "data", NOBODY, lambda _: None)
+    said: list[str] = []
+
+    open_path(closed / "data", other, said.append)
+
+    assert said == []
+
+
+def test_an_open_folder_is_left_alone(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    before = tmp_path.stat().st_mode
+    open_path(tmp_path / "data", Account("us", os.geteuid(), os.getegid()), lambda _: None)
+    assert tmp_path.stat().st_mode == before
+
+
+def test_ourselves_need_no_other_identity() -> None:
+    assert child_identity(None) == {}
+    assert child_identity(NOBODY) == {"user": 65534, "group": 65534, "extra_groups": []}
+
+
+def _fake_programs(folder: Path) -> Path:
+    for part in ("bin", "lib", "share"):
+        (folder / part).mkdir(parents=True)
+    program = folder / "bin" / "postgres"
+    program.write_text("#!/bin/sh\nexit 0\n")
+    program.chmod(0o700)
+    (folder / "share" / "postgres.bki").write_text("")
+    return folder
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root starts programs as another account")
+def test_programs_that_the_account_cannot_run_are_copied(tmp_path: Path) -> None:
+    installed = _fake_programs(tmp_path / "closed" / "pginstall")
+    (tmp_path / "closed").chmod(0o700)
+    open_path(tmp_path / "copy", NOBODY, lambda _: None)
+
+    assert runnable_programs(installed, tmp_path / "copy", NOBODY) == tmp_path / "copy"
+    assert (tmp_path / "closed").stat().st_mode & 0o777 == 0o700
+    assert runnable_programs(installed, tmp_path / "copy", None) == installed

@@ -1,0 +1,89 @@
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from tallystick.errors import ConfigurationError
+from tallystick.runtime.child import Child, ChildSpec, Process, manner_of_death
+
+DEADLINE = 20.0
+
+
+def _spec(tmp_path: Path, code: str, **changes: object) -> ChildSpec:
+    fields: dict[str, object] = {
+        "name": "the child",
+        "command": lambda: [sys.executable, "-c", code],
+        "log_file": tmp_path / "child.log",
+        "environment": dict(os.environ),
+        **changes,
+    }
+    return ChildSpec(**fields)  # pyright: ignore[reportArgumentType] - made from parts
+
+
+async def test_one_that_dies_is_started_again_and_the_death_is_told(tmp_path: Path) -> None:
+    said: asyncio.Queue[str] = asyncio.Queue()
+    child = Child(_spec(tmp_path, "import time; time.sleep(60)"), said.put_nowait)
+    await child.start()
+    first = child.pid
+    assert first is not None
+    os.kill(first, signal.SIGKILL)
+    async with asyncio.timeout(DEADLINE):
+        assert "was ended by SIGKILL" in await said.get()
+        assert "runs again" in await said.get()
+    assert child.pid not in (None, first)
+    await child.stop()
+    assert child.pid is None
+
+
+async def test_the_pauses_grow_while_it_does_not_stay(tmp_path: Path) -> None:
+    said: asyncio.Queue[str] = asyncio.Queue()
+    child = Child(_spec(tmp_path, "raise SystemExit(3)"), said.put_nowait)
+    await child.start()
+    lines: list[str] = []
+    async with asyncio.timeout(DEADLINE):
+        while sum("ended with code 3" in line for line in lines) < 3:
+            lines.append(await said.get())
+    await child.stop()
+    deaths = [line for line in lines if "ended with code 3" in line]
+    assert [line.split("again in ")[1] for line in deaths] == ["0.2 s", "0.4 s", "0.8 s"]
+
+
+async def test_one_that_ignores_the_first_signal_gets_the_next(tmp_path: Path) -> None:
+    ready = tmp_path / "ready"
+    os.mkfifo(ready)
+    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
+    code = f"{deaf}; open({str(ready)!r}, 'w').close(); time.sleep(60)"
+
+    async def until_ready(_: Process, __: int) -> None:
+        await asyncio.to_thread(ready.read_bytes)
+
+    stop_signals = ((signal.SIGTERM, 0.2), (signal.SIGKILL, DEADLINE))
+    child = Child(_spec(tmp_path, code, ready=until_ready, stop_signals=stop_signals), lambda _: None)
+    await child.start()
+    async with asyncio.timeout(DEADLINE):
+        await child.stop()
+    assert child.pid is None
+
+
+async def test_what_it_says_before_it_dies_is_told(tmp_path: Path) -> None:
+    (tmp_path / "child.log").write_text("of an earlier run\n")
+    child = Child(_spec(tmp_path, "raise SystemExit('a setting is wrong')"), lambda _: None)
+    await child.start()
+    async with asyncio.timeout(DEADLINE):
+        assert await child.died() == "ended with code 1: a setting is wrong"
+    await child.stop()
+
+
+async def test_one_that_cannot_be_started_is_a_matter_of_configuration(tmp_path: Path) -> None:
+    child = Child(_spec(tmp_path, "", command=lambda: [str(tmp_path / "missing")]), lambda _: None)
+    with pytest.raises(ConfigurationError, match="the child cannot be started"):
+        await child.start()
+
+
+def test_ends_have_names() -> None:
+    assert manner_of_death(-9) == "was ended by SIGKILL"
+    assert manner_of_death(2) == "ended with code 2"
+    assert manner_of_death(-250) == "was ended by signal 250"

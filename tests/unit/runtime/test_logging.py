@@ -1,0 +1,76 @@
+import json
+import logging
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tallystick.errors import DatabaseDownError
+from tallystick.runtime.logging import describe
+
+SECRET = "card 4111111111111111"
+
+
+class _ServerError(Exception):
+    sqlstate = "23514"
+
+
+def _caught(error: Exception) -> Exception:
+    with pytest.raises(type(error)) as caught:
+        raise error
+    return caught.value
+
+
+def test_a_foreign_message_is_never_quoted_but_its_place_is() -> None:
+    text = describe(_caught(ValueError(SECRET)))
+    assert SECRET not in text
+    assert "builtins.ValueError" in text
+    assert "test_logging.py" in text
+
+
+def test_a_database_error_is_told_by_its_sqlstate() -> None:
+    text = describe(_caught(_ServerError(f"Failing row contains ({SECRET})")))
+    assert SECRET not in text
+    assert "SQLSTATE 23514" in text
+
+
+def test_our_own_messages_and_the_causes_are_told() -> None:
+    error = DatabaseDownError("the database does not answer")
+    error.__cause__ = _ServerError(SECRET)
+    text = describe(error)
+    assert SECRET not in text
+    assert text.index("SQLSTATE 23514") < text.index("the database does not answer")
+
+
+def test_lines_of_our_own_and_of_libraries_are_json() -> None:
+    code = (
+        "import logging, structlog\n"
+        "from tallystick.runtime.logging import configure_logging\n"
+        "from tallystick.settings import LogSettings\n"
+        "configure_logging(LogSettings())\n"
+        "structlog.get_logger('tallystick.ours').info('hello', tenant='acme')\n"
+        "structlog.get_logger('tallystick.ours').debug('too small')\n"
+        "logging.getLogger('uvicorn.error').warning('closing %s', 'it')\n"
+        "try:\n    raise ValueError('SECRET')\n"
+        "except ValueError:\n    logging.getLogger('uvicorn.error').exception('failed')\n"
+        "    structlog.get_logger('tallystick.ours').exception('failed too')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=dict(os.environ)
+    )
+    ours, theirs, failed, failed_too = (json.loads(line) for line in done.stderr.splitlines())
+    assert (ours["event"], ours["tenant"], ours["logger"], ours["level"]) == (
+        "hello",
+        "acme",
+        "tallystick.ours",
+        "info",
+    )
+    assert (theirs["event"], theirs["logger"]) == ("closing it", "uvicorn.error")
+    assert "SECRET" not in done.stderr
+    assert "ValueError" in failed["exception"]
+    assert "ValueError" in failed_too["exception"]
+
+
+def test_the_root_logger_is_left_alone_by_importing() -> None:
+    assert all(type(handler).__module__ != "tallystick.runtime.logging" for handler in logging.getLogger().handlers)
