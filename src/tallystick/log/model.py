@@ -102,6 +102,9 @@ _WORDINGS: Final = {
 
 _TREES: Final = ("before", "after", "metadata")
 
+_MOST_FLAWS: Final = 20
+"""As many flaws of one event are listed: an answer must not be many times its request."""
+
 
 @dataclass(frozen=True, slots=True)
 class Author:
@@ -169,7 +172,7 @@ def validate_event(value: object, limits: EventSettings, clock: Clock) -> tuple[
         The fields, none added, and the timestamp in Unix microseconds or None.
 
     Raises:
-        InvalidError: With every flaw found, each at its JSON Pointer.
+        InvalidError: With the flaws found, each at its JSON Pointer, and how many more there are.
     """
     flaws: list[Flaw] = []
     if isinstance(value, dict):  # before the schema, which copies what it is given
@@ -201,6 +204,8 @@ def validate_event(value: object, limits: EventSettings, clock: Clock) -> tuple[
                     "/timestamp",
                 )
             )
+    if len(flaws) > _MOST_FLAWS:
+        flaws[_MOST_FLAWS:] = [Flaw(f"has {len(flaws) - _MOST_FLAWS:,} further flaws, which are not listed", "")]
     if flaws or fields is None:
         raise InvalidError("the event is not valid; each entry of `errors` names a field to mend", flaws=flaws)
     return fields, occurred_us
@@ -241,15 +246,10 @@ def form_head(event_id: str, received_at: str, *, with_timestamp: bool) -> bytes
 
 
 def _flaw(detail: Mapping[str, Any]) -> Flaw:
-    location = cast("tuple[str | int, ...]", detail["loc"])
-    pointer = "".join(f"/{escape_pointer(step)}" for step in location if not _names_a_type(step))
+    # Only the field itself: pydantic names branches of its own schema after it, and trees are judged by `check_tree`.
+    pointer = "".join(f"/{escape_pointer(step)}" for step in detail["loc"][:1])
     wording = _WORDINGS.get(detail["type"], cast("str", detail["msg"]))
     return Flaw(wording.format(**detail.get("ctx", {})), pointer)
-
-
-def _names_a_type(step: str | int) -> bool:
-    """Pydantic names the branch of a union in a location; a pointer does not."""
-    return isinstance(step, str) and step.startswith(("dict[", "none"))
 
 
 def _text_flaws(event: Mapping[str, object]) -> list[Flaw]:

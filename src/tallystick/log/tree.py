@@ -1,7 +1,7 @@
 """The free-form objects of an event: walked once, bounded in depth and keys, every number judged."""
 
 from collections.abc import Sized
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, Final, TypeAlias, cast
 
 import jiter
@@ -46,8 +46,11 @@ def check_tree(tree: JsonObject, pointer: str, limits: EventSettings, keys: int,
         if depth > limits.max_depth:
             flaws.append(Flaw(f"is nested deeper than {limits.max_depth} levels", path))
             continue
-        if isinstance(node, dict):
-            _check_keys(node, path, limits, flaws)
+        if isinstance(node, dict) and _has_bad_key(node, limits):
+            # Not walked: a pointer below a key without bound would be without bound itself, once for every flaw.
+            longest = limits.max_key_length
+            flaws.append(Flaw(f"a key in it is longer than {longest} characters or holds a NUL character", path))
+            continue
         for step, value in node.items() if isinstance(node, dict) else enumerate(node):
             kind = value.__class__
             if kind is dict or kind is list:
@@ -68,13 +71,15 @@ def exact_float(decimal: jiter.LosslessFloat) -> float | None:
         return number
     if number in (float("inf"), float("-inf")):
         return None
-    return number if Decimal(written) == Decimal(text) else None
+    try:
+        return number if Decimal(written) == Decimal(text) else None
+    except InvalidOperation:  # an exponent beyond even those of `decimal`
+        return None
 
 
-def _check_keys(node: JsonObject, path: str, limits: EventSettings, flaws: list[Flaw]) -> None:
+def _has_bad_key(node: JsonObject, limits: EventSettings) -> bool:
     longest = limits.max_key_length
-    if any(len(key) > longest or "\0" in key for key in node):
-        flaws.append(Flaw(f"a key in it is longer than {longest} characters or holds a NUL character", path))
+    return any(len(key) > longest or "\0" in key for key in node)
 
 
 def _complaint(value: object) -> str | None:
