@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from tallystick.cli.tenants import app
 from tallystick.errors import ConfigurationError, ConflictError, NotFoundError
 from tallystick.settings import DatabaseSettings
-from tallystick.cli.tenants import app
 
 RUN = CliRunner()
 
