@@ -1,11 +1,12 @@
 """The one place that joins settings and capabilities: what an API process needs, started and stopped in order."""
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, ProcessCollector
 
 from tallystick.auth.gate import Gate
 from tallystick.auth.keys import Keyring, load_or_create
@@ -20,6 +21,9 @@ from tallystick.query.cursor import CursorCodec
 from tallystick.settings import Settings
 from tallystick.tenants.directory import TenantDirectory
 from tallystick.tenants.service import TenantService
+
+MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+"""Names the folder over which API processes on one port share their metrics (prometheus_client's own variable)."""
 
 _FIRST_LOOK = 2.0
 """Seconds to wait for tenants and revocations before the process serves without them."""
@@ -53,6 +57,14 @@ class Services:
     lifecycle: Lifecycle = field(default_factory=Lifecycle)
 
 
+def make_registry() -> CollectorRegistry:
+    """A registry of our own, with the process's memory, CPU and open files where no other process shares the port."""
+    registry = CollectorRegistry()
+    if MULTIPROCESS_VARIABLE not in os.environ:
+        ProcessCollector(registry=registry)
+    return registry
+
+
 @asynccontextmanager
 async def services(settings: Settings, registry: CollectorRegistry | None = None) -> AsyncGenerator[Services]:
     """Start what an API process needs, and stop it in reverse: nothing accepted is lost.
@@ -61,12 +73,12 @@ async def services(settings: Settings, registry: CollectorRegistry | None = None
 
     Args:
         settings: Of the installation.
-        registry: Where metrics are kept; one of its own when None.
+        registry: Where metrics are kept; one of `make_registry` when None.
 
     Raises:
         ConfigurationError: Settings or key files need a person.
     """
-    registry = CollectorRegistry() if registry is None else registry
+    registry = make_registry() if registry is None else registry
     keyring = load_or_create(settings.keys)
     cursors = CursorCodec(keyring.cursor_signing)
     async with Database.from_settings(settings.database) as database:

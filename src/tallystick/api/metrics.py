@@ -6,12 +6,12 @@ from prometheus_client import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
     Histogram,
-    ProcessCollector,
     generate_latest,
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
-MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+from tallystick.bootstrap import MULTIPROCESS_VARIABLE
+
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
 
@@ -35,14 +35,6 @@ class HttpMetrics:
         if child is None:
             child = self._children[key] = self._seconds.labels(method, route, str(status))
         child.observe(seconds)
-
-
-def make_registry() -> CollectorRegistry:
-    """A registry of our own, with the process's memory, CPU and open files where no other process shares the port."""
-    registry = CollectorRegistry()
-    if MULTIPROCESS_VARIABLE not in os.environ:
-        ProcessCollector(registry=registry)
-    return registry
 
 
 def render(registry: CollectorRegistry) -> tuple[bytes, str]:

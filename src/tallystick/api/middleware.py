@@ -20,6 +20,7 @@ from tallystick.errors import TooLargeError
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 _TRACEPARENT = re.compile(rb"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _CLIENT_CLOSED = 499
+_MOST_DIGITS = 18
 _UNMATCHED = "unmatched"
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
 _NO_STORE = (b"cache-control", b"no-store")
@@ -41,6 +42,11 @@ def correlation_id(request_id: bytes | None, traceparent: bytes | None) -> str:
     if traceparent is not None and (match := _TRACEPARENT.fullmatch(traceparent)):
         return match[1].decode("ascii")
     return secrets.token_hex(16)
+
+
+def _exceeds(length: bytes, limit: int) -> bool:
+    """Whether a `Content-Length` is over a limit; what is no number is for the server below to refuse."""
+    return length.isdigit() and (len(length) > _MOST_DIGITS or int(length) > limit)
 
 
 class _Exchange:
@@ -125,7 +131,7 @@ class Edge:
 
     async def _serve(self, exchange: _Exchange, scope: Scope, receive: Receive, length: bytes | None) -> None:
         try:
-            if length is not None and length.isdigit() and int(length) > self._max_body_bytes:
+            if length is not None and _exceeds(length, self._max_body_bytes):
                 refusal = TooLargeError(f"the body may have up to {self._max_body_bytes} bytes: send less at a time")
                 await problem_response(refusal, exchange.correlation_id)(scope, receive, exchange.respond)
                 return

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from tallystick.api.metrics import MULTIPROCESS_VARIABLE, HttpMetrics, make_registry, render
+from tallystick.api.metrics import HttpMetrics, render
+from tallystick.bootstrap import MULTIPROCESS_VARIABLE, make_registry
 
 _PROCESS = """
 import sys
-from tallystick.api.metrics import HttpMetrics, make_registry, render
+from tallystick.api.metrics import HttpMetrics, render
+from tallystick.bootstrap import make_registry
 registry = make_registry()
 HttpMetrics(registry).observe("GET", "/x", 200, 0.01)
 if sys.argv[1:]:

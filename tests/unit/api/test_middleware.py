@@ -115,6 +115,7 @@ async def test_a_body_that_is_said_to_be_too_large_is_not_read() -> None:
         raise AssertionError
 
     assert (await call(never, "POST", content_length="11"))[0]["status"] == 413
+    assert (await call(never, "POST", content_length="9" * 5000))[0]["status"] == 413
     assert (await call(hello, "POST", content_length="10"))[0]["status"] == 200
     assert (await call(hello, "POST", content_length="junk"))[0]["status"] == 200
 
