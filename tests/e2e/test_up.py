@@ -1,0 +1,230 @@
+"""`tallystick up` as a person runs it: started, stopped, killed, started again."""
+
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from tallystick.runtime.processes import outliving, working_in
+
+DEADLINE = 90.0
+
+pytestmark = pytest.mark.slow
+
+
+@dataclass
+class Home:
+    """A state directory and the supervisors that were started on it."""
+
+    folder: Path
+    started: list[subprocess.Popen[bytes]] = field(default_factory=list[subprocess.Popen[bytes]])
+
+    def spawn(self, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
+        """Run a command on this state directory."""
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("TALLYSTICK_")}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tallystick", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**clean, "TALLYSTICK_HOME": str(self.folder), "TALLYSTICK_PORT": "0", **environment},
+        )
+        self.started.append(process)
+        return process
+
+    def refusal(self, *arguments: str, **environment: str) -> str:
+        """What a command that must be refused says, once it has ended with code 2."""
+        process = self.spawn(*arguments, **environment)
+        _, said = process.communicate(timeout=DEADLINE)
+        assert process.returncode == 2, said
+        assert b"Traceback" not in said
+        return said.decode()
+
+    def up(self, **environment: str) -> "Instance":
+        """Start everything and wait until it answers."""
+        process = self.spawn("up", "--json", **environment)
+        assert process.stdout is not None
+        line = b""
+        end = monotonic() + DEADLINE
+        while not line.endswith(b"\n"):
+            readable, _, _ = select.select([process.stdout], [], [], max(0, end - monotonic()))
+            chunk = os.read(process.stdout.fileno(), 65536) if readable else b""
+            if not chunk:
+                process.kill()
+                pytest.fail(f"it did not start: {process.communicate()[1].decode()}")
+            line += chunk
+        return Instance(process, json.loads(line))
+
+
+@dataclass
+class Instance:
+    """One run of everything."""
+
+    process: subprocess.Popen[bytes]
+    run: dict[str, Any]
+
+    @property
+    def url(self) -> str:
+        return self.run["url"]
+
+    def client(self) -> httpx.Client:
+        token = Path(self.run["token_file"]).read_text().strip()
+        headers = {"authorization": f"Bearer {token}"}
+        return httpx.Client(base_url=f"{self.url}/api/v1", headers=headers, timeout=DEADLINE)
+
+    def store(self, user_id: str) -> str:
+        """Store an event; returns its id."""
+        with self.client() as client:
+            answer = client.post("/logs", json={"action": "tried", "resource_type": "test", "user_id": user_id})
+        assert answer.status_code == 201, answer.text
+        return answer.json()["id"]
+
+    def read(self, event_id: str) -> str:
+        """Read an event back; returns its user."""
+        with self.client() as client:
+            answer = client.get(f"/logs/{event_id}")
+        assert answer.status_code == 200, answer.text
+        return answer.json()["user_id"]
+
+    def children(self, command: str) -> list[psutil.Process]:
+        """Its child processes of a kind."""
+        return [child for child in psutil.Process(self.process.pid).children() if command in child.cmdline()]
+
+    def stop(self, number: int = signal.SIGINT) -> int:
+        """End it like a person does; returns the exit code."""
+        self.process.send_signal(number)
+        self.process.communicate(timeout=DEADLINE)
+        return self.process.returncode
+
+
+@pytest.fixture
+def home() -> Generator[Home]:
+    """An empty state directory, away from pytest's folders, which as root no other account may search."""
+    made = Home(Path(tempfile.mkdtemp(prefix="tallystick-up-")))
+    yield made
+    for process in made.started:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=DEADLINE)
+    for leftover in working_in(made.folder / "data", "postgres"):
+        leftover.kill()
+    shutil.rmtree(made.folder)
+
+
+def test_ctrl_c_ends_everything_and_a_second_start_resumes(home: Home) -> None:
+    first = home.up()
+    saved = json.loads((home.folder / "run.json").read_text())
+    assert saved == first.run
+    assert Path(saved["token_file"]).stat().st_mode & 0o777 == 0o600
+    event_id = first.store("ada")
+    assert "already runs" in home.refusal("up")
+    assert first.read(event_id) == "ada"
+    descendants = psutil.Process(first.process.pid).children(recursive=True)
+
+    assert first.stop() == 0
+
+    assert outliving(descendants, 0) == []
+    assert not (home.folder / "run.json").exists()
+    assert not (home.folder / "data" / "postmaster.pid").exists()
+    second = home.up()
+    assert second.read(event_id) == "ada"
+    assert second.stop(signal.SIGTERM) == 0
+
+
+def test_a_start_after_everything_was_killed_resumes(home: Home) -> None:
+    first = home.up()
+    event_id = first.store("ada")
+    own = first.children("serve") + first.children("worker")
+    postgres = working_in(home.folder / "data", "postgres")
+    assert own
+    assert postgres
+
+    first.process.kill()
+    first.process.wait()
+    assert outliving(own, DEADLINE) == [], "children outlive their supervisor"
+    assert working_in(home.folder / "data", "postgres"), "PostgreSQL was to be left over"
+    assert home.refusal("demo").startswith("tallystick: nothing runs")
+    second = home.up(TALLYSTICK_PORT=first.url.rsplit(":", 1)[1])
+
+    assert second.url == first.url
+    assert second.read(event_id) == "ada"
+    everything = [*second.children("serve"), *second.children("worker"), *working_in(home.folder / "data", "postgres")]
+    second.process.kill()
+    for process in everything:
+        process.kill()
+    second.process.wait()
+    assert outliving(everything, DEADLINE) == []
+    third = home.up()
+    assert third.read(event_id) == "ada"
+    assert third.stop() == 0
+
+
+def test_a_child_that_is_killed_comes_back_on_the_same_port(home: Home) -> None:
+    instance = home.up()
+    event_id = instance.store("ada")
+    (api,) = instance.children("serve")
+    api.kill()
+    # The connection waits in the listening socket that the supervisor holds, until the next process takes it.
+    assert instance.read(event_id) == "ada"
+    (successor,) = instance.children("serve")
+    assert successor.pid != api.pid
+
+    postgres = [child for child in psutil.Process(instance.process.pid).children() if child.name() == "postgres"]
+    assert len(postgres) == 1
+    postgres[0].kill()
+    with instance.client() as client:
+        end = monotonic() + DEADLINE
+        answer = client.get(f"/logs/{event_id}")
+        while answer.status_code == 503 and monotonic() < end:
+            assert "retry-after" in answer.headers
+            answer = client.get(f"/logs/{event_id}")
+    assert answer.status_code == 200
+    assert instance.stop() == 0
+
+
+def test_the_demonstration_stores_nothing_twice(home: Home) -> None:
+    instance = home.up()
+    runs: list[dict[str, Any]] = []
+    for _ in range(2):
+        done = home.spawn("demo", "--json")
+        out, err = done.communicate(timeout=DEADLINE)
+        assert done.returncode == 0, err
+        runs.append(json.loads(out))
+    (first, second) = runs
+    assert sum(tenant["stored"] for tenant in first["tenants"]) > 2000
+    assert [tenant["stored"] for tenant in second["tenants"]] == [0, 0, 0]
+    with instance.client() as client:
+        alerts = client.get("/logs", params={"tenant_id": "harbour-pay", "action": "alert.raised"}).json()["items"]
+    assert [alert["resource_id"] for alert in alerts] == ["INC-2041"]
+    assert instance.stop() == 0
+
+
+def test_a_foreign_process_on_the_port_is_named(home: Home) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as foreign:
+        port = str(foreign.getsockname()[1])
+        said = home.refusal("up", TALLYSTICK_PORT=port)
+    assert f"port {port}" in said
+    assert "TALLYSTICK_PORT" in said
+    assert not (home.folder / "data").exists()
+
+
+def test_data_of_another_major_version_is_left_alone(home: Home) -> None:
+    (home.folder / "data").mkdir()
+    (home.folder / "data" / "PG_VERSION").write_text("16\n")
+    said = home.refusal("up")
+    assert "PostgreSQL 16" in said
+    assert "PostgreSQL 18" in said
