@@ -5,6 +5,7 @@ absent timestamp are only known inside the lock, so they come first and are put 
 """
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -24,8 +25,13 @@ Severity = Literal["INFO", "WARNING", "ERROR", "CRITICAL"]
 
 SALT_BYTES: Final = 12
 
+_OCTET: Final = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
+_IPV4: Final = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}", re.ASCII)
+
 
 def _ip_address(text: str) -> str:
+    if _IPV4.fullmatch(text):  # a fifth of the price of the general way
+        return text
     try:
         ip_address(text)
     except ValueError:

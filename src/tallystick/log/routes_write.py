@@ -112,7 +112,7 @@ class _Desk:
         event_id = first.id if first is not None else orjson.loads(outcome.answer)["id"]
         elsewhere = "" if access.tenant.id == principal.default_tenant else f"?tenant_id={access.tenant.id}"
         return Response(
-            outcome.answer, 201, {"Location": f"{request.url.path}/{event_id}{elsewhere}"}, media_type=_JSON
+            outcome.answer, 201, {"Location": f"{request.scope['path']}/{event_id}{elsewhere}"}, media_type=_JSON
         )
 
     async def append_many(self, request: Request) -> Response:
