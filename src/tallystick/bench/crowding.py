@@ -113,9 +113,10 @@ async def _quiet(instance: Instance, names: list[str], seconds: float) -> Answer
 
 
 def _quiet_figure(name: str, answers: Answers) -> Figure:
-    times = answers.seconds["quiet"]
+    times = answers.seconds.get("quiet", [])
+    latency = Latency.of(times) if times else None
     statuses = {str(status): count for (_, status), count in answers.failures.items()}
-    return Figure(name, len(times) / answers.elapsed, answers.elapsed, len(times), Latency.of(times), statuses)
+    return Figure(name, len(times) / answers.elapsed, answers.elapsed, len(times), latency, statuses)
 
 
 async def noisy(instance: Instance, plan: Plan, say: Say) -> Report:

@@ -65,7 +65,7 @@ def measure(name: str, load: Load, events_each: int, groups: Callable[[], Groups
         ConfigurationError: A request failed, unless the load counts statuses.
     """
     if not load.count_statuses:
-        send(replace(load, seconds=_WARM_UP), f"w{secrets.token_hex(3)}")
+        send(replace(load, seconds=min(_WARM_UP, load.seconds)), f"w{secrets.token_hex(3)}")
     meter = Meter(groups())
     waited = _cpu_of_children()
     with Running(load, secrets.token_hex(3)) as running:
