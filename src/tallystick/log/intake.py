@@ -6,7 +6,7 @@ import re
 import zlib
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 import zstandard
@@ -43,28 +43,42 @@ def form_of(request: Request, *, allowed: tuple[Form, ...]) -> Form:
     if form is None or form not in allowed:
         names = " or ".join(name for name, known in _FORMS.items() if known in allowed and name != "application/ndjson")
         raise UnsupportedMediaError(f"send the body as {names}", headers={"Accept-Post": names.replace(" or ", ", ")})
-    charset = parameters.replace('"', "").strip().lower()
-    if charset.startswith("charset=") and charset != "charset=utf-8":
-        raise UnsupportedMediaError("send the body as UTF-8: JSON knows no other charset (RFC 8259 §8.1)")
+    for parameter in parameters.split(";"):
+        name, _, charset = parameter.partition("=")
+        if name.strip().lower() == "charset" and charset.strip(' "').lower() != "utf-8":
+            raise UnsupportedMediaError("send the body as UTF-8: JSON knows no other charset (RFC 8259 §8.1)")
     return form
 
 
 @dataclass(slots=True)
 class Body:
-    """A body being read, and what it holds of the budget."""
+    """A body being read."""
 
-    data: bytearray
     limit: int
+    data: bytearray = field(default_factory=bytearray)
+    sent: int = 0
 
-    def extend(self, piece: bytes) -> None:
-        """Add to it.
+    def count(self, chunk: bytes) -> None:
+        """Count what came over the wire: there is compressed data without end that expands to nothing.
 
         Raises:
             TooLargeError: Over the limit.
         """
-        if len(self.data) + len(piece) > self.limit:
-            raise TooLargeError(f"a body may have {self.limit:,} bytes, also after decompression; send it in parts")
+        self.sent += len(chunk)
+        self._bound(self.sent)
+
+    def extend(self, piece: bytes) -> None:
+        """Add what was expanded.
+
+        Raises:
+            TooLargeError: Over the limit.
+        """
+        self._bound(len(self.data) + len(piece))
         self.data += piece
+
+    def _bound(self, size: int) -> None:
+        if size > self.limit:
+            raise TooLargeError(f"a body may have {self.limit:,} bytes, also after decompression; send it in parts")
 
 
 class Intake:
@@ -89,13 +103,16 @@ class Intake:
             OverloadedError: Too many large bodies at once.
         """
         expand = _decompressor(request.headers.get("content-encoding", ""))
-        body = Body(bytearray(), self._max_bytes)
-        taken = 0
+        body = Body(self._max_bytes)
+        taken = expanded = 0
         try:
             async for chunk in request.stream():
+                body.count(chunk)
                 for piece in expand(chunk):
                     body.extend(piece)
-                    if len(piece) == _STEP:
+                    expanded += len(piece)
+                    if expanded >= _STEP:
+                        expanded = 0
                         await asyncio.sleep(0)
                 taken += self._take(len(body.data) - taken)
             for piece in expand(b""):
@@ -129,6 +146,8 @@ def _decompressor(encoding: str) -> Callable[[bytes], Iterator[bytes]]:
 class _Gzip:
     """RFC 1952, of one or several members."""
 
+    _FEED: Final = 4 * 1024  # what follows a member is copied for the next one, so little at a time
+
     def __init__(self) -> None:
         self._member = zlib.decompressobj(_WINDOW_BITS_GZIP)
         self._started = False
@@ -139,28 +158,30 @@ class _Gzip:
                 raise BadRequestError("the gzip data ends too early")
             return
         self._started = True
-        while chunk:
+        for start in range(0, len(chunk), self._FEED):
+            yield from self._expand(chunk[start : start + self._FEED])
+
+    def _expand(self, rest: bytes) -> Iterator[bytes]:
+        while rest:
             if self._member.eof:
                 self._member = zlib.decompressobj(_WINDOW_BITS_GZIP)
             try:
-                piece = self._member.decompress(chunk, _STEP)
+                piece = self._member.decompress(rest, _STEP)
             except zlib.error:
                 raise BadRequestError("the body is not gzip, though Content-Encoding says so") from None
-            chunk = self._member.unconsumed_tail or self._member.unused_data
-            if piece:
-                yield piece
-            elif not chunk:
-                return
+            rest = self._member.unconsumed_tail or self._member.unused_data
+            yield piece
 
 
 class _Zstd:
-    """RFC 8878, of one frame. Pieces are bounded by feeding it little: zstandard has no bound on what comes out."""
+    """RFC 8878, of one or several frames. Fed little at a time: zstandard has no bound on what comes out."""
 
     _FEED: Final = 256  # at most 64 blocks of 128 KiB come of it
     _MAX_WINDOW: Final = 8 * 1024 * 1024  # RFC 9659 §3
 
     def __init__(self) -> None:
-        self._frame = zstandard.ZstdDecompressor(max_window_size=self._MAX_WINDOW).decompressobj()
+        self._decompressor = zstandard.ZstdDecompressor(max_window_size=self._MAX_WINDOW)
+        self._frame = self._decompressor.decompressobj()
         self._started = False
 
     def expand(self, chunk: bytes) -> Iterator[bytes]:
@@ -170,10 +191,20 @@ class _Zstd:
             return
         self._started = True
         for start in range(0, len(chunk), self._FEED):
+            yield from self._expand(chunk[start : start + self._FEED])
+
+    def _expand(self, rest: bytes) -> Iterator[bytes]:
+        while rest:
+            if self._frame.eof:
+                self._frame = self._decompressor.decompressobj()
             try:
-                yield self._frame.decompress(chunk[start : start + self._FEED])
-            except (zstandard.ZstdError, EOFError):
-                raise BadRequestError("the body is not one frame of zstd, though Content-Encoding says so") from None
+                piece = self._frame.decompress(rest)
+            except zstandard.ZstdError:
+                raise BadRequestError(
+                    "the body is not zstd with a window of up to 8 MiB, though Content-Encoding says so"
+                ) from None
+            rest = self._frame.unused_data
+            yield piece
 
 
 def split_ndjson(body: bytes) -> Iterator[bytes]:
@@ -195,7 +226,8 @@ def split_array(body: bytes) -> Iterator[bytes]:
         text = body.decode()
     except UnicodeDecodeError:
         raise _not_an_array("it is not UTF-8") from None
-    scan = json.JSONDecoder().raw_decode
+    # Numbers stay text: they are not looked at here, and Python makes no integer of more than 4,300 digits.
+    scan = json.JSONDecoder(parse_int=str, parse_float=str).raw_decode
     position = _after_space(text, 0)
     if text[position : position + 1] != "[":
         raise _not_an_array("it starts with something else")

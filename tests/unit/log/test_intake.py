@@ -1,0 +1,413 @@
+"""Bodies: read within their limits, decompressed whole or refused, and split where an element ends."""
+
+import asyncio
+import gzip
+import json
+import os
+import zlib
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AsyncExitStack, suppress
+
+import pytest
+import zstandard
+from hypothesis import example, given
+from hypothesis import strategies as st
+from starlette.requests import Request
+from starlette.types import Message
+
+from tallystick.errors import (
+    BadRequestError,
+    InvalidError,
+    OverloadedError,
+    TooLargeError,
+    UnsupportedMediaError,
+)
+from tallystick.log.intake import Intake, form_of, split_array, split_ndjson
+from tallystick.log.model import parse_json
+
+LIMIT = 1024 * 1024
+BODY = b"".join(b'{"action":"a","n":%d}\n' % n for n in range(5_000))
+NOISE = os.urandom(64 * 1024)
+"""What no encoding makes smaller."""
+
+ENCODERS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "zstd": zstandard.ZstdCompressor(write_content_size=False).compress,
+}
+
+
+def request(chunks: Sequence[bytes] = (), **headers: str) -> Request:
+    """A request whose body comes in these chunks."""
+    pending = list(chunks) or [b""]
+
+    async def receive() -> Message:
+        chunk = pending.pop(0)
+        return {"type": "http.request", "body": chunk, "more_body": bool(pending)}
+
+    named = [(name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in headers.items()]
+    return Request({"type": "http", "method": "POST", "path": "/", "headers": named}, receive)
+
+
+def chunked(body: bytes, size: int) -> list[bytes]:
+    return [body[start : start + size] for start in range(0, len(body), size)]
+
+
+async def read(chunks: Sequence[bytes], encoding: str | None = None, limit: int = LIMIT) -> bytes:
+    headers = {} if encoding is None else {"content_encoding": encoding}
+    async with Intake(limit).read(request(chunks, **headers)) as body:
+        return body
+
+
+@pytest.mark.parametrize("encoding", [None, "identity", "gzip", "x-gzip", "GZIP", " gzip ", "zstd", "Zstd"])
+@pytest.mark.parametrize("size", [1, 7, 255, 256, 257, 1 << 20])
+async def test_a_body_is_read_whole_however_it_is_cut(encoding: str | None, size: int) -> None:
+    encode = ENCODERS.get((encoding or "").strip().lower().removeprefix("x-"), bytes)
+
+    assert await read(chunked(encode(BODY), size), encoding) == BODY
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "zstd"])
+@pytest.mark.parametrize("size", [1, 100, 1 << 20])
+async def test_several_members_or_frames_are_one_body(encoding: str, size: int) -> None:
+    encode = ENCODERS[encoding]
+    parts = (BODY[:50_000], b"", BODY[50_000:50_001], BODY[50_001:])
+
+    assert await read(chunked(b"".join(map(encode, parts)), size), encoding) == BODY
+
+
+async def test_a_skippable_frame_of_zstd_is_skipped() -> None:
+    skippable = b"\x50\x2a\x4d\x18" + (5).to_bytes(4, "little") + b"notes"
+    encode = ENCODERS["zstd"]
+
+    assert await read([skippable + encode(BODY[:9]) + skippable + encode(BODY[9:]) + skippable], "zstd") == BODY
+
+
+async def test_a_frame_of_zstd_with_a_checksum_is_verified() -> None:
+    compressed = zstandard.ZstdCompressor(write_checksum=True).compress(BODY)
+
+    assert await read([compressed], "zstd") == BODY
+    with pytest.raises(BadRequestError):
+        await read([compressed[:-1] + bytes([compressed[-1] ^ 1])], "zstd")
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "zstd"])
+@pytest.mark.parametrize("size", [64, 1 << 20])
+async def test_a_truncated_body_is_refused(encoding: str, size: int) -> None:
+    compressed = ENCODERS[encoding](BODY)
+
+    for kept in (1, 3, 12, len(compressed) // 2, len(compressed) - 9, len(compressed) - 1):
+        with pytest.raises(BadRequestError, match="ends too early"):
+            await read(chunked(compressed[:kept], size), encoding)
+    with pytest.raises(BadRequestError, match="ends too early"):
+        await read(chunked(compressed + compressed[:-1], size), encoding)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "zstd"])
+@pytest.mark.parametrize("garbage", [b"x", b"\n", b"\0" * 8, b"garbage" * 100])
+async def test_what_follows_the_compressed_data_is_refused(encoding: str, garbage: bytes) -> None:
+    compressed = ENCODERS[encoding](BODY)
+
+    for chunks in ([compressed + garbage], [compressed, garbage]):
+        with pytest.raises(BadRequestError):
+            await read(chunks, encoding)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "zstd"])
+async def test_damaged_data_is_refused(encoding: str) -> None:
+    compressed = bytearray(ENCODERS[encoding](BODY))
+    compressed[4 if encoding == "zstd" else 2] ^= 0xFF
+
+    for damaged in (bytes(compressed), BODY, b"\xff" * 100):
+        with pytest.raises(BadRequestError):
+            await read([damaged], encoding)
+
+
+async def test_the_checksum_of_gzip_is_verified() -> None:
+    compressed = bytearray(gzip.compress(BODY))
+    compressed[-5] ^= 1
+
+    with pytest.raises(BadRequestError):
+        await read([bytes(compressed)], "gzip")
+
+
+@pytest.mark.parametrize("encoding", ["deflate", "br", "compress", "gzip, zstd", "gzip,gzip", "*", "zst"])
+async def test_other_encodings_are_refused_before_anything_is_read(encoding: str) -> None:
+    with pytest.raises(UnsupportedMediaError) as caught:
+        await read([zlib.compress(BODY)], encoding)
+    assert caught.value.headers == {"Accept-Encoding": "gzip, zstd"}
+
+
+@pytest.mark.parametrize("encoding", [None, "gzip", "zstd"])
+async def test_the_limit_is_on_the_body_expanded(encoding: str | None) -> None:
+    encode = ENCODERS.get(encoding or "", bytes)
+
+    assert len(await read(chunked(encode(b" " * 10_000), 100), encoding, limit=10_000)) == 10_000
+    with pytest.raises(TooLargeError, match="10,000 bytes"):
+        await read(chunked(encode(b" " * 10_001), 100), encoding, limit=10_000)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "zstd"])
+async def test_a_bomb_goes_off_at_the_limit(encoding: str) -> None:
+    bomb = ENCODERS[encoding](bytes(200 * LIMIT))
+    assert len(bomb) < LIMIT
+
+    with pytest.raises(TooLargeError):
+        await read([bomb], encoding)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "zstd"])
+async def test_the_limit_is_also_on_what_is_sent(encoding: str) -> None:
+    nothing = ENCODERS[encoding](b"")
+    endless = [nothing * 10] * (20_000 // (10 * len(nothing)))
+
+    with pytest.raises(TooLargeError):
+        await read(endless, encoding, limit=10_000)
+
+
+async def test_a_window_that_takes_much_memory_is_refused() -> None:
+    parameters = zstandard.ZstdCompressionParameters(window_log=27, write_content_size=False)
+    compressor = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    compressed = compressor.compress(NOISE) + compressor.flush()
+
+    with pytest.raises(BadRequestError):
+        await read([compressed], "zstd")
+
+
+class Reading:
+    """Bodies that are read and held."""
+
+    def __init__(self, intake: Intake) -> None:
+        self.intake = intake
+        self.held = AsyncExitStack()
+
+    async def hold(self, body: bytes) -> bytes:
+        return await self.held.enter_async_context(self.intake.read(request([body])))
+
+
+@pytest.fixture
+async def reading() -> AsyncGenerator[Reading]:
+    reading = Reading(Intake(len(NOISE)))
+    yield reading
+    await reading.held.aclose()
+
+
+async def test_as_many_full_bodies_are_held_as_the_budget_has_and_no_more(reading: Reading) -> None:
+    for _ in range(8):
+        assert await reading.hold(NOISE) == NOISE
+    with pytest.raises(OverloadedError) as caught:
+        await reading.hold(b"x")
+    assert caught.value.retry_after
+
+    await reading.held.aclose()
+    for _ in range(8):
+        assert await reading.hold(NOISE) == NOISE
+
+
+@pytest.mark.parametrize(
+    ("chunks", "encoding", "error"),
+    [
+        ([NOISE[:60_000], NOISE], "identity", TooLargeError),
+        ([gzip.compress(NOISE[:60_000])[:-1]], "gzip", BadRequestError),
+        ([gzip.compress(NOISE[:60_000]), b"garbage"], "gzip", BadRequestError),
+        ([ENCODERS["zstd"](NOISE[:60_000]), b"garbage"], "zstd", BadRequestError),
+    ],
+)
+async def test_an_error_returns_what_was_taken_of_the_budget(
+    reading: Reading, chunks: list[bytes], encoding: str, error: type[Exception]
+) -> None:
+    for _ in range(20):
+        with pytest.raises(error):
+            async with reading.intake.read(request(chunks, content_encoding=encoding)):
+                pass
+    for _ in range(8):
+        assert await reading.hold(NOISE) == NOISE
+
+
+async def test_a_failure_of_whoever_reads_returns_the_budget_too(reading: Reading) -> None:
+    for _ in range(20):
+        with pytest.raises(LookupError):
+            async with reading.intake.read(request([NOISE])):
+                raise LookupError
+    for _ in range(8):
+        await reading.hold(NOISE)
+
+
+async def test_a_body_pushed_back_midway_returns_what_it_took(reading: Reading) -> None:
+    for _ in range(7):
+        await reading.hold(NOISE)
+    await reading.hold(NOISE[:1000])
+    for _ in range(3):
+        with pytest.raises(OverloadedError):
+            await reading.intake.read(request([NOISE[:60_000], NOISE[60_000:]])).__aenter__()
+    assert await reading.hold(NOISE[1000:]) == NOISE[1000:]
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "zstd"])
+async def test_a_large_body_lets_the_loop_turn_while_it_expands(encoding: str) -> None:
+    turns = 0
+
+    async def turn() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    beside = asyncio.create_task(turn())
+    await read([ENCODERS[encoding](NOISE * 128)], encoding, limit=9 * LIMIT)
+    beside.cancel()
+
+    assert turns >= 16
+
+
+@pytest.mark.parametrize(
+    ("content_type", "form"),
+    [
+        (None, "json"),
+        ("application/json", "json"),
+        ("Application/JSON", "json"),
+        ("application/json; charset=utf-8", "json"),
+        ('application/json;charset="UTF-8"', "json"),
+        ("application/json; charset=utf-8; x=y", "json"),
+        ("application/json; x=y", "json"),
+        ("application/x-ndjson", "ndjson"),
+        ("application/ndjson", "ndjson"),
+        ("application/jsonl ; charset=utf-8", "ndjson"),
+    ],
+)
+def test_content_types_that_are_taken(content_type: str | None, form: str) -> None:
+    sent = request() if content_type is None else request(content_type=content_type)
+
+    assert form_of(sent, allowed=("json", "ndjson")) == form
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "",
+        "text/plain",
+        "application/xml",
+        "application/json+x",
+        "multipart/form-data",
+        "application/json; charset=latin1",
+        "application/json; x=y; charset=utf-16",
+        "json",
+    ],
+)
+def test_content_types_that_are_not(content_type: str) -> None:
+    with pytest.raises(UnsupportedMediaError):
+        form_of(request(content_type=content_type), allowed=("json", "ndjson"))
+
+
+def test_a_form_that_is_not_allowed_here_says_which_are() -> None:
+    with pytest.raises(UnsupportedMediaError) as caught:
+        form_of(request(content_type="application/x-ndjson"), allowed=("json",))
+    assert caught.value.headers == {"Accept-Post": "application/json"}
+
+
+@pytest.mark.parametrize(
+    ("body", "lines"),
+    [
+        (b"", []),
+        (b"\n\r\n \t\n", []),
+        (b'{"a":1}', [b'{"a":1}']),
+        (b'{"a":1}\n{"b":2}', [b'{"a":1}', b'{"b":2}']),
+        (b'{"a":1}\r\n\r\n{"b":2}\r\n', [b'{"a":1}', b'{"b":2}']),
+        (b'\n{"a":"\\n"}\n\n', [b'{"a":"\\n"}']),
+        ('{"a":"\u2028\u0085\x0c"}\n'.encode(), ['{"a":"\u2028\u0085\x0c"}'.encode()]),
+    ],
+)
+def test_lines_are_split_at_newlines_alone(body: bytes, lines: list[bytes]) -> None:
+    assert [line.strip(b"\r") for line in split_ndjson(body)] == lines
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=10) | st.text(
+    '[]{},:"\\/ \n\u2028\ud7ff😀', max_size=8
+)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
+    max_leaves=15,
+)
+spaces = st.text(" \t\r\n", max_size=3)
+
+
+@given(st.lists(values, max_size=6), st.data(), st.booleans())
+def test_the_elements_of_an_array_are_those_of_the_whole(
+    elements: list[object], data: st.DataObject, ascii_: bool
+) -> None:
+    def space() -> str:
+        return data.draw(spaces)
+
+    inside = ",".join(
+        space() + json.dumps(element, ensure_ascii=ascii_, indent=data.draw(st.sampled_from([None, 1]))) + space()
+        for element in elements
+    )
+    body = (space() + "[" + (inside or space()) + "]" + space()).encode()
+
+    assert [json.loads(raw) for raw in split_array(body)] == json.loads(body) == elements
+
+
+@pytest.mark.parametrize("body", [b"[]", b" [ \n] ", b"\t[\r\n]"])
+def test_an_empty_array_has_no_elements(body: bytes) -> None:
+    assert list(split_array(body)) == []
+
+
+def test_elements_are_given_byte_for_byte() -> None:
+    parts = [b'{"a": 1.50, "a": "\\ud83d\\ude00\xc3\xa9"}', b"1E5", b"-0", b'"]"', b"NaN", b"9" * 100_000, b'"\\ud800"']
+
+    assert list(split_array(b"[" + b" ,\n".join(parts) + b"]")) == parts
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b" ",
+        b"{}",
+        b'"["',
+        b"null",
+        b"[",
+        b"[1",
+        b"[1,",
+        b"[1,]",
+        b"[,1]",
+        b"[1,,2]",
+        b"[1 2]",
+        b"[1}",
+        b"[1]]",
+        b"[1] x",
+        b"[][]",
+        b"[]\0",
+        b'["a]',
+        b'["\n"]',
+        b"[tru]",
+        b"[1.]",
+        b"[0x10]",
+        b"\xef\xbb\xbf[]",
+        b'["\xff"]',
+        b'["\xed\xa0\x80"]',
+        b"[\xc2\xa01]",
+        b"[\x0b1]",
+        b"[" * 100_000,
+        b'[{"a":' * 50_000,
+    ],
+)
+def test_what_is_no_array_is_refused(body: bytes) -> None:
+    with pytest.raises(InvalidError) as caught:
+        list(split_array(body))
+    assert caught.value.flaws[0].pointer == ""
+
+
+@given(st.binary(max_size=30) | st.text('[]{},:"\\ 1e-.tn', max_size=20).map(lambda text: f"[{text}]".encode()))
+@example(b"[-]")
+@example(b'["\\u12"]')
+def test_no_body_is_taken_that_is_not_json(body: bytes) -> None:
+    try:
+        elements = list(split_array(body))
+    except InvalidError:
+        with suppress(InvalidError):
+            assert not isinstance(parse_json(body), list)
+    else:
+        whole = json.loads(body)
+        assert len(whole) == len(elements)
+        assert repr([json.loads(element) for element in elements]) == repr(whole)
