@@ -44,9 +44,10 @@ def _before_every_command(
     ] = False,
 ) -> None:
     """A self-hosted, multi-tenant audit log API."""
-    if context.invoked_subcommand in _WITHOUT_DATABASE or "TALLYSTICK_DATABASE__URL" in os.environ:
+    settings = load_settings()
+    if context.invoked_subcommand in _WITHOUT_DATABASE or settings.database.url is not None:
         return
-    run = StateDirectory.from_settings(load_settings()).read_run()
+    run = StateDirectory.from_settings(settings).read_run()
     if run is not None and run.database_url is not None:
         os.environ["TALLYSTICK_DATABASE__URL"] = run.database_url
 
@@ -62,7 +63,7 @@ app.add_typer(tenants_app, name="tenants")
 app.add_typer(bench_app, name="bench")
 
 
-def main() -> None:
+def run() -> None:
     """Run the command line. What a person must mend is said in one message, with exit code 2."""
     try:
         app()

@@ -10,8 +10,8 @@ from rich.console import Console
 
 from tallystick.cli.reading import load_settings
 from tallystick.cli.terminal import announcer, reporter
-from tallystick.database.migrate import migrate
-from tallystick.errors import ConfigurationError
+from tallystick.database.migrate import Migration, migrate
+from tallystick.database.outage import as_database_down
 from tallystick.runtime.logging import configure_logging
 from tallystick.runtime.serving import open_socket, serve
 from tallystick.runtime.supervisor import Supervisor
@@ -56,10 +56,12 @@ def migrate_command(*, as_json: AsJson = False) -> None:
     """Bring the database's schema to this release's state."""
     settings = load_settings()
     report = reporter(Console(highlight=False), quiet=as_json)
-    try:
-        applied = asyncio.run(migrate(settings.database, report))
-    except OSError as error:
-        raise ConfigurationError(f"the database does not answer: {error.strerror or error}") from error
+
+    async def work() -> list[Migration]:
+        async with as_database_down():
+            return await migrate(settings.database, report)
+
+    applied = asyncio.run(work())
     if as_json:
         typer.echo(json.dumps({"applied": [{"version": each.version, "name": each.name} for each in applied]}))
     elif not applied:

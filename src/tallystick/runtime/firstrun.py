@@ -10,6 +10,7 @@ from tallystick.auth.keys import Keyring, load_or_create
 from tallystick.auth.model import Role
 from tallystick.auth.service import TokenGrant, create_token, write_secret
 from tallystick.database.migrate import migrate
+from tallystick.database.outage import as_database_down
 from tallystick.database.pools import Database
 from tallystick.settings import Settings
 from tallystick.tenants.queries import get_tenant, insert_tenant
@@ -27,8 +28,13 @@ async def prepare_database(settings: Settings, report: Callable[[str], None]) ->
     Args:
         settings: With the database's URL.
         report: Told of each step that did something.
+
+    Raises:
+        ConfigurationError: As `migrate` raises it.
+        DatabaseDownError: An external database does not answer.
     """
-    await migrate(settings.database, report)
+    async with as_database_down():
+        await migrate(settings.database, report)
     async with Database.from_settings(settings.database) as database, database.control_session() as connection:
         if await get_tenant(connection, FIRST_TENANT) is None:
             await insert_tenant(connection, FIRST_TENANT, "Default", {})
