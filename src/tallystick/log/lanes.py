@@ -104,7 +104,7 @@ class Lanes:
         self._lanes: dict[Lane, dict[int, _Log]] = {"access": {}, "events": {}}
         self._busy: set[int] = set()
         self._held_events: dict[Lane, int] = {"access": 0, "events": 0}
-        self._held_bytes = 0
+        self._held_bytes: dict[Lane, int] = {"access": 0, "events": 0}
 
     @property
     def held_events(self) -> int:
@@ -114,7 +114,7 @@ class Lanes:
     @property
     def held_bytes(self) -> int:
         """Bytes of their bodies."""
-        return self._held_bytes
+        return sum(self._held_bytes.values())
 
     def is_busy(self, append: Append) -> bool:
         """Tell whether a batch of the request's log is being stored."""
@@ -130,14 +130,16 @@ class Lanes:
         Raises:
             OverloadedError: No room, or its log already has its share; nothing was taken.
         """
-        settings = self._settings
         count = len(append.events)
-        reserved = int(settings.queue_events * settings.access_share)
-        room = settings.queue_events if append.lane == "access" else settings.queue_events - reserved
-        held = self.held_events if append.lane == "access" else self._held_events["events"]
+        room, room_bytes = self._room(append.lane)
         logs = self._lanes[append.lane]
         log = logs.get(append.log_id)
-        if held + count > room or self._held_bytes + append.size > settings.queue_bytes:
+        if (
+            self._held_events[append.lane] + count > room
+            or self._held_bytes[append.lane] + append.size > room_bytes
+            or self.held_events + count > self._settings.queue_events
+            or self.held_bytes + append.size > self._settings.queue_bytes
+        ):
             raise OverloadedError("too many events wait to be stored; none of this request was: send it again")
         # Half of the room is for whoever comes next, however much one log sends.
         share = max(room // 2 // max(len(logs), 1), _QUANTUM)
@@ -149,7 +151,18 @@ class Lanes:
         log.events += count
         append.waiting = True
         self._held_events[append.lane] += count
-        self._held_bytes += append.size
+        self._held_bytes[append.lane] += append.size
+
+    def _room(self, lane: Lane) -> tuple[int, int]:
+        """Events and bytes that a lane may hold: of the whole queue, events leave access logs their share."""
+        settings = self._settings
+        if lane == "access":
+            return settings.queue_events, settings.queue_bytes
+        share = settings.access_share
+        return (
+            settings.queue_events - int(settings.queue_events * share),
+            settings.queue_bytes - int(settings.queue_bytes * share),
+        )
 
     def put_back(self, appends: Iterable[Append]) -> None:
         """Return requests that were taken, in order and before all others of their logs, as patient ones."""
@@ -184,7 +197,7 @@ class Lanes:
     def forget(self, append: Append) -> None:
         """The request was answered: its room is free."""
         self._held_events[append.lane] -= len(append.events)
-        self._held_bytes -= append.size
+        self._held_bytes[append.lane] -= append.size
 
     def _ready(self, logs: dict[int, _Log], *, patient: bool) -> list[int]:
         return [
@@ -209,6 +222,8 @@ class Lanes:
         ready = self._ready(logs, patient=False)
         while ready and room:
             for log_id in ready:
+                if not room:  # no credit for a turn that is not had: saved up, it would fill whole batches later
+                    return
                 logs[log_id].credit += _QUANTUM
                 while (log := logs.get(log_id)) and self._fits(log, room):
                     log.credit -= len(log.waiting[0].events)
