@@ -4,10 +4,12 @@ from typing import TypeAlias
 
 import asyncpg
 import pytest
+from pydantic import SecretStr
 
 from factories import unique
 from tallystick.database.pools import Database
-from tallystick.errors import UnavailableError
+from tallystick.errors import DatabaseDownError, UnavailableError
+from tallystick.settings import DatabaseSettings
 from tallystick.tenants.directory import MAX_MISSES, MISS_MEMORY, TenantDirectory
 from tallystick.tenants.queries import insert_tenant, update_tenant
 
@@ -105,6 +107,15 @@ async def test_many_who_miss_together_share_few_looks(database: Database) -> Non
     directory = Counting(database, freshness=60)
     await directory.refresh()
     await asyncio.gather(*(directory.find(unique("nobody")) for _ in range(500)))
+    assert directory.looks <= 3
+
+
+async def test_many_who_wait_together_share_a_failure() -> None:
+    nowhere = DatabaseSettings(url=SecretStr("postgresql://nobody@127.0.0.1:1/nothing"))
+    async with Database.from_settings(nowhere) as database:
+        directory = Counting(database, freshness=60)
+        outcomes = await asyncio.gather(*(directory.refresh() for _ in range(200)), return_exceptions=True)
+    assert {type(outcome) for outcome in outcomes} == {DatabaseDownError}
     assert directory.looks <= 3
 
 
