@@ -25,6 +25,7 @@ from tallystick.settings import Settings
 _RECOVERY_SECONDS = 900.0
 _READY_SECONDS = 60.0
 _PROBE_PAUSE = 0.05
+_ORPHANS_SECONDS = 10.0
 
 Report = Callable[[str], None]
 
@@ -63,7 +64,7 @@ class Supervisor:
                 child.send(signal.SIGINT)
 
         stop = stop_event(None, hurry)
-        with state.lock(), self._listening() as (listener, watched):
+        with state.lock(), await self._listen(state) as listener, _pipe() as watched:
             state.prepare()
             try:
                 await _unless(stop, self._start(state, listener, watched, floors))
@@ -75,16 +76,17 @@ class Supervisor:
                     await asyncio.gather(*(child.stop() for child in floor))
         self.report("stopped")
 
-    @contextmanager
-    def _listening(self) -> Generator[tuple[socket.socket, int]]:
-        """The listening socket, and the read end of a pipe whose write end lives as long as we do."""
-        with listen(self.settings.host, self.settings.port) as listener:
-            watched, held = os.pipe()
+    async def _listen(self, state: StateDirectory) -> socket.socket:
+        """Listen; after a run that was killed (it left `run.json`) its API processes may take a moment to let go."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + (_ORPHANS_SECONDS if state.run_file.exists() else 0)
+        while True:
             try:
-                yield listener, watched
-            finally:
-                os.close(watched)
-                os.close(held)
+                return listen(self.settings.host, self.settings.port)
+            except ConfigurationError:
+                if loop.time() >= end:
+                    raise
+            await asyncio.sleep(_PROBE_PAUSE)
 
     async def _start(
         self, state: StateDirectory, listener: socket.socket, watched: int, floors: list[list[Child]]
@@ -208,6 +210,17 @@ class Supervisor:
 def _embedded_url(given: Settings, used: Settings) -> str | None:
     """The URL of the embedded server; an external one stays in the environment, with its password."""
     return used.database.url.get_secret_value() if given.database.url is None and used.database.url else None
+
+
+@contextmanager
+def _pipe() -> Generator[int]:
+    """The read end of a pipe whose write end lives as long as this process does."""
+    watched, held = os.pipe()
+    try:
+        yield watched
+    finally:
+        os.close(watched)
+        os.close(held)
 
 
 async def _unless(stop: asyncio.Event, work: Coroutine[None, None, None]) -> None:
