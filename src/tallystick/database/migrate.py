@@ -2,7 +2,8 @@
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib import resources
 from typing import TypeAlias
@@ -107,11 +108,68 @@ async def _apply(connection: Connection, migration: Migration, lock_timeout: flo
             return
 
 
+async def _migrate(
+    connection: Connection, settings: DatabaseSettings, report: Callable[[str], None]
+) -> list[Migration]:
+    await connection.execute(_BOOK)
+    async with connection.transaction():
+        timescaledb = await _decide_timescaledb(connection, settings.timescaledb)
+    ours = migrations(timescaledb=timescaledb)
+    async with connection.transaction():
+        rows = await connection.fetch("select version, checksum from tallystick.migrations")
+    applied = {row["version"]: row["checksum"] for row in rows}
+    for migration in ours:
+        if applied.get(migration.version, migration.checksum) != migration.checksum:
+            raise ConfigurationError(
+                f"migration {migration.version} was applied with other contents: "
+                "this is not the code that made the database"
+            )
+    new = [migration for migration in ours if migration.version not in applied]
+    for migration in new:
+        report(f"migration {migration.version:04d} {migration.name.replace('_', ' ')}")
+        await _apply(connection, migration, settings.lock_timeout)
+    async with connection.transaction():
+        for role, password in read_role_passwords(settings.role_passwords).items():
+            quoted = await connection.fetchval(
+                "select format('alter role %I password %L', $1::text, $2::text)", role, password
+            )
+            await connection.execute(quoted)
+    await make_partitions(connection, settings.partition_interval)
+    return new
+
+
+async def _connect(settings: DatabaseSettings) -> Connection:
+    if settings.url is None:
+        raise ConfigurationError("set TALLYSTICK_DATABASE__URL, or start everything with `tallystick up`")
+    return await asyncpg.connect(
+        settings.url.get_secret_value(),
+        timeout=settings.connect_timeout,
+        statement_cache_size=settings.statement_cache,
+    )
+
+
+@asynccontextmanager
+async def _alone(settings: DatabaseSettings) -> AsyncGenerator[None]:
+    """Keep other migrations out.
+
+    The lock is a transaction's, on a connection of its own: a session's would stay behind on the server's connection
+    when a transaction-mode pooler gives that to the next client.
+    """
+    connection = await _connect(settings)
+    try:
+        async with connection.transaction():
+            await connection.execute("set local idle_in_transaction_session_timeout = 0")
+            await connection.execute("select pg_advisory_xact_lock($1)", _LOCK_KEY)
+            yield
+    finally:
+        await connection.close()
+
+
 async def migrate(settings: DatabaseSettings, report: Callable[[str], None] = lambda _: None) -> list[Migration]:
     """Bring the schema to this release's state; a newer schema is left as it is.
 
     Args:
-        settings: `url` must be a direct connection as the schema's owner, not through a transaction-mode pooler.
+        settings: `url` must be of the schema's owner.
         report: Called with a line for each step.
 
     Returns:
@@ -120,36 +178,12 @@ async def migrate(settings: DatabaseSettings, report: Callable[[str], None] = la
     Raises:
         ConfigurationError: No URL, a contradiction with what was decided before, or an applied file that has changed.
     """
-    if settings.url is None:
-        raise ConfigurationError("set TALLYSTICK_DATABASE__URL, or start everything with `tallystick up`")
-    connection: Connection = await asyncpg.connect(settings.url.get_secret_value(), timeout=settings.connect_timeout)
-    try:
-        await connection.execute("select pg_advisory_lock($1)", _LOCK_KEY)
-        await connection.execute(_BOOK)
-        ours = migrations(timescaledb=await _decide_timescaledb(connection, settings.timescaledb))
-        applied = {
-            row["version"]: row["checksum"]
-            for row in await connection.fetch("select version, checksum from tallystick.migrations")
-        }
-        for migration in ours:
-            if applied.get(migration.version, migration.checksum) != migration.checksum:
-                raise ConfigurationError(
-                    f"migration {migration.version} was applied with other contents: "
-                    "this is not the code that made the database"
-                )
-        new = [migration for migration in ours if migration.version not in applied]
-        for migration in new:
-            report(f"migration {migration.version:04d} {migration.name.replace('_', ' ')}")
-            await _apply(connection, migration, settings.lock_timeout)
-        for role, password in read_role_passwords(settings.role_passwords).items():
-            quoted = await connection.fetchval(
-                "select format('alter role %I password %L', $1::text, $2::text)", role, password
-            )
-            await connection.execute(quoted)
-        await make_partitions(connection, settings.partition_interval)
-        return new
-    finally:
-        await connection.close()
+    async with _alone(settings):
+        connection = await _connect(settings)
+        try:
+            return await _migrate(connection, settings, report)
+        finally:
+            await connection.close()
 
 
 async def schema_version(database: Database) -> int:
