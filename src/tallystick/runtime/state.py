@@ -6,12 +6,12 @@
     keys/    0700    secret key files
     tokens/  0700    admin.jwt, the token of the first run
     logs/    0700    what each process wrote, one file each
-    metrics/         counters that the API processes share; emptied at each start
     run.json         where the running instance is found; there only while it runs
     lock             held while it runs
 """
 
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -25,6 +25,7 @@ from tallystick.settings import Settings
 
 _LARGEST_LOG = 10 * 1024 * 1024
 _OLD_LOGS = 3
+_MEMORY = Path("/dev/shm")  # noqa: S108 - the folder in it is ours alone, mode 0700
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,13 @@ class StateDirectory:
 
     @property
     def metrics(self) -> Path:
-        """Counters shared by the API processes."""
+        """Counters that several API processes share; made at each start, removed at its end.
+
+        They are memory-mapped files, and a write to one for which a full disk has no block left kills the writer
+        (SIGBUS): so they lie in memory where the system has a place for that.
+        """
+        if os.access(_MEMORY, os.W_OK | os.X_OK):
+            return _MEMORY / f"tallystick-{hashlib.sha256(os.fsencode(self.home)).hexdigest()[:16]}"
         return self.home / "metrics"
 
     @property
@@ -86,8 +93,11 @@ class StateDirectory:
         """Where the running instance is found."""
         return self.home / "run.json"
 
-    def prepare(self) -> None:
+    def prepare(self, *, shared_metrics: bool = False) -> None:
         """Make the folders inside; only for who holds the lock.
+
+        Args:
+            shared_metrics: Whether several API processes will share counters.
 
         Raises:
             ConfigurationError: They cannot be made.
@@ -96,7 +106,8 @@ class StateDirectory:
             for folder in (self.keys, self.logs, self.admin_token.parent):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             shutil.rmtree(self.metrics, ignore_errors=True)
-            self.metrics.mkdir(mode=0o700)
+            if shared_metrics:
+                self.metrics.mkdir(mode=0o700)
 
     @contextmanager
     def _making(self) -> Generator[None]:

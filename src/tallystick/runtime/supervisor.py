@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -65,7 +66,7 @@ class Supervisor:
 
         stop = stop_event(None, hurry)
         with state.lock(), await self._listen(state) as listener, _pipe() as watched:
-            state.prepare()
+            state.prepare(shared_metrics=self.settings.api.processes > 1)
             try:
                 await _unless(stop, self._start(state, listener, watched, floors))
                 await stop.wait()
@@ -74,6 +75,7 @@ class Supervisor:
                 state.run_file.unlink(missing_ok=True)
                 for floor in reversed(floors):
                     await asyncio.gather(*(child.stop() for child in floor))
+                shutil.rmtree(state.metrics, ignore_errors=True)
         self.report("stopped")
 
     async def _listen(self, state: StateDirectory) -> socket.socket:
@@ -173,8 +175,9 @@ class Supervisor:
             "TALLYSTICK_HOME": str(state.home),
             "TALLYSTICK_KEY_DIR": str(state.keys),
             "TALLYSTICK_DATABASE__URL": url.get_secret_value() if url else "",
-            "PROMETHEUS_MULTIPROC_DIR": str(state.metrics),
         }
+        if settings.api.processes > 1:
+            environment["PROMETHEUS_MULTIPROC_DIR"] = str(state.metrics)
 
         def spec(name: str, log_name: str, *command: str, inherited: tuple[int, ...], seconds: float) -> ChildSpec:
             log_file = state.logs / log_name

@@ -16,11 +16,12 @@ def _state(tmp_path: Path) -> StateDirectory:
 def test_its_secrets_are_closed_to_others(tmp_path: Path) -> None:
     state = _state(tmp_path)
     with state.lock():
-        state.prepare()
+        state.prepare(shared_metrics=True)
         state.write_run(RUN)
     for folder in (state.keys, state.logs, state.admin_token.parent, state.metrics):
         assert folder.stat().st_mode & 0o777 == 0o700
     assert state.run_file.stat().st_mode & 0o777 == 0o600
+    state.metrics.rmdir()
 
 
 def test_a_second_holder_is_refused_and_told_what_to_do(tmp_path: Path) -> None:
