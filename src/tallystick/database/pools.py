@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias
 
 import asyncpg
 
@@ -79,6 +79,9 @@ def _milliseconds(seconds: float) -> str:
     return f"{seconds * 1000:.0f}"
 
 
+_OPEN_LOG: Final = "begin isolation level repeatable read read only; set local tallystick.log = '{:d}'"
+
+
 @dataclass(frozen=True, slots=True)
 class Database:
     """Connections by login role. What a role may touch is granted in ``migrations/0003_access.sql``."""
@@ -142,13 +145,13 @@ class Database:
         Raises:
             DatabaseDownError: No connection within the time limit, or it was lost.
         """
-        async with (
-            as_database_down(),
-            self.reader.acquire(timeout=self.settings.acquire_timeout) as connection,
-            connection.transaction(isolation="repeatable_read", readonly=True),
-        ):
-            await connection.execute("select set_config('tallystick.log', $1, true)", str(log_id))
-            yield connection
+        async with as_database_down(), self.reader.acquire(timeout=self.settings.acquire_timeout) as connection:
+            await connection.execute(_OPEN_LOG.format(log_id))  # one round trip where a prepared statement takes two
+            try:
+                yield connection
+            finally:
+                if not connection.is_closed():
+                    await connection.execute("rollback")
 
     @asynccontextmanager
     async def control_session(self) -> AsyncGenerator[Connection]:

@@ -4,7 +4,8 @@ The rows of the batch's logs stay locked until the commit, so within a log the o
 """
 
 import asyncio
-import secrets
+import io
+import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeAlias
@@ -23,8 +24,11 @@ from tallystick_tlog.leaf import leaf_hash
 
 Result: TypeAlias = "Outcome | TallystickError"
 
-SLICE: Final = 250
-"""Events that are finished before the event loop gets its turn: about two milliseconds."""
+SLICE: Final = 500
+"""Events that are finished before the event loop gets its turn: about three milliseconds."""
+
+_RANDOM_BYTES: Final = 5
+_RANDOM_MASK: Final = (1 << RANDOM_BITS) - 1
 
 _LOCK_ONE = "select id from tallystick.logs where id = any($1::int[]) for no key update"
 _LOCK_MANY = "select id from tallystick.logs where id = any($1::int[]) order by id for no key update skip locked"
@@ -311,9 +315,10 @@ def _finish(part: Sequence[_New], log_id: int, first_seq: int, received_ms: int,
     received_at = format_milliseconds(received_ms)
     received_us = received_ms * 1000
     rows: list[bytes] = []
+    randomness = io.BytesIO(os.urandom(_RANDOM_BYTES * len(part)))
     for seq, new in enumerate(part, first_seq):
         event = new.event
-        event_id = make_id(received_ms, seq, secrets.randbits(RANDOM_BITS))
+        event_id = make_id(received_ms, seq, int.from_bytes(randomness.read(_RANDOM_BYTES), "big") & _RANDOM_MASK)
         body = form_head(event_id, received_at, with_timestamp=event.occurred_us is None) + event.rest
         leaf = leaf_hash(body)
         occurred_us = received_us if event.occurred_us is None else event.occurred_us

@@ -217,7 +217,9 @@ def validate_event(value: object, limits: EventSettings, clock: Clock) -> tuple[
     return fields, occurred_us
 
 
-def form_event(fields: EventFields, occurred_us: int | None, *, tenant_id: str, author: Author) -> PreparedEvent:
+def form_event(
+    fields: EventFields, occurred_us: int | None, *, tenant_id: str, author: Author, salt: bytes | None = None
+) -> PreparedEvent:
     """Form all of the body that is known before the log is locked.
 
     Args:
@@ -225,6 +227,7 @@ def form_event(fields: EventFields, occurred_us: int | None, *, tenant_id: str, 
         occurred_us: Likewise.
         tenant_id: The tenant that was resolved for the event.
         author: Who sent it.
+        salt: 96 random bits, drawn now when absent.
     """
     event_id = fields.get("event_id")
     fields["tenant_id"] = tenant_id
@@ -233,7 +236,7 @@ def form_event(fields: EventFields, occurred_us: int | None, *, tenant_id: str, 
         **fields,
         "severity": fields.get("severity", "INFO"),
         "written_by": {"issuer": author.issuer, "subject": author.subject},
-        "salt": os.urandom(SALT_BYTES).hex(),
+        "salt": (salt or os.urandom(SALT_BYTES)).hex(),
     }
     return PreparedEvent(b"," + orjson.dumps(rest)[1:], occurred_us, event_id, canonical)
 

@@ -1,0 +1,88 @@
+"""Whose body is worked on: one at a time, clients in turn, and only so many let in.
+
+Parsing ten thousand events is work of the event loop that single requests of others need as well. However many bodies
+one client sends at once, it takes one slice of each round of the loop, and every other client's body comes before its
+second.
+"""
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Final
+
+from tallystick.errors import OverloadedError
+
+PER_CLIENT: Final = 8
+"""Bodies of one client that may be on their way, from the first byte to the answer."""
+
+IN_ALL: Final = 64
+"""Bodies of all clients that may be on their way."""
+
+
+class Turns:
+    """Admits bodies and gives out turns, for one event loop."""
+
+    def __init__(self, per_client: int = PER_CLIENT, in_all: int = IN_ALL) -> None:
+        self._per_client = per_client
+        self._in_all = in_all
+        self._admitted: dict[str, int] = {}
+        self._total = 0
+        self._taken = False
+        self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
+
+    @contextmanager
+    def admit(self, client: str) -> Generator[None]:
+        """Let a body in until the block ends.
+
+        Raises:
+            OverloadedError: The client, or all together, have too many on their way; nothing was read.
+        """
+        count = self._admitted.get(client, 0)
+        if count >= self._per_client:
+            raise OverloadedError(f"{count} bulk requests of this client are on their way; wait for one to be answered")
+        if self._total >= self._in_all:
+            raise OverloadedError("too many bulk requests are on their way; send this one again")
+        self._admitted[client] = count + 1
+        self._total += 1
+        try:
+            yield
+        finally:
+            self._total -= 1
+            left = self._admitted[client] - 1
+            if left:
+                self._admitted[client] = left
+            else:
+                del self._admitted[client]
+
+    @asynccontextmanager
+    async def turn(self, client: str) -> AsyncGenerator[None]:
+        """Wait for the client's turn, and keep it until the block ends."""
+        if self._taken:
+            ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.setdefault(client, deque()).append(ready)
+            try:
+                await ready
+            except asyncio.CancelledError:
+                if ready.done() and not ready.cancelled():
+                    self._pass_on(client)  # it was given the turn in the same moment
+                raise
+        self._taken = True
+        try:
+            yield
+        finally:
+            self._pass_on(client)
+
+    def _pass_on(self, holder: str) -> None:
+        """Give the turn to the client that waits longest since its last one."""
+        if holder in self._waiting:
+            self._waiting.move_to_end(holder)
+        while self._waiting:
+            client, waiting = self._waiting.popitem(last=False)
+            ready = waiting.popleft()
+            if waiting:
+                self._waiting[client] = waiting
+            if not ready.done():
+                ready.set_result(None)
+                return  # still taken, now by that client
+        self._taken = False

@@ -1,0 +1,77 @@
+"""Turns: one body at a time, clients in turn, and only so many let in."""
+
+import asyncio
+from contextlib import ExitStack
+
+import pytest
+
+from tallystick.errors import OverloadedError
+from tallystick.log.turns import Turns
+
+
+async def take(turns: Turns, client: str, order: list[str], *, work: int = 3) -> None:
+    async with turns.turn(client):
+        order.append(client)
+        for _ in range(work):
+            await asyncio.sleep(0)
+            assert order[-1] == client, "two had the turn at once"
+
+
+async def test_each_client_comes_before_anybodys_second_body() -> None:
+    turns, order = Turns(), list[str]()
+
+    await asyncio.gather(*(take(turns, client, order) for client in "aaaaabbc"))
+
+    assert "".join(order) == "abcabaaa"
+
+
+async def test_a_turn_is_free_again_after_an_error() -> None:
+    turns = Turns()
+
+    with pytest.raises(ValueError, match="bad"):
+        async with turns.turn("a"):
+            raise ValueError("bad")
+    async with asyncio.timeout(1), turns.turn("b"):
+        pass
+
+
+async def test_a_client_that_gives_up_waiting_does_not_keep_the_turn() -> None:
+    turns, order = Turns(), list[str]()
+    async with turns.turn("a"):
+        leaving = asyncio.create_task(take(turns, "b", order))
+        staying = asyncio.create_task(take(turns, "c", order))
+        await asyncio.sleep(0)
+        leaving.cancel()
+        await asyncio.sleep(0)
+    async with asyncio.timeout(1):
+        await staying
+        await take(turns, "d", order)
+
+    assert order == ["c", "d"]
+
+
+async def test_a_client_cancelled_in_the_moment_of_its_turn_passes_it_on() -> None:
+    turns, order = Turns(), list[str]()
+    async with turns.turn("a"):
+        leaving = asyncio.create_task(take(turns, "b", order))
+        staying = asyncio.create_task(take(turns, "c", order))
+        await asyncio.sleep(0)
+    leaving.cancel()  # it was given the turn and has not run since
+    async with asyncio.timeout(1):
+        await staying
+
+    assert order == ["c"]
+
+
+def test_a_client_and_all_together_have_bounds() -> None:
+    turns = Turns(per_client=2, in_all=3)
+    with ExitStack() as stack:
+        stack.enter_context(turns.admit("a"))
+        stack.enter_context(turns.admit("a"))
+        with pytest.raises(OverloadedError, match="2 bulk requests of this client"):
+            stack.enter_context(turns.admit("a"))
+        stack.enter_context(turns.admit("b"))
+        with pytest.raises(OverloadedError, match="too many bulk requests"):
+            stack.enter_context(turns.admit("c"))
+    with turns.admit("a"), turns.admit("a"), turns.admit("c"):
+        pass
