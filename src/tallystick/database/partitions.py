@@ -67,5 +67,6 @@ async def partitions_until(database: Database) -> datetime | None:
     """
     async with database.control_session() as connection:
         until: datetime | None = await connection.fetchval("select tallystick.event_partitions_until()")
-        # The driver gives infinity without a time zone, which could not be compared with any other moment.
-        return datetime.max.replace(tzinfo=UTC) if until == datetime.max else until
+        if until is not None and until.tzinfo is None:  # the driver gives infinity so, and nothing compares with it
+            return until.replace(tzinfo=UTC)
+        return until
