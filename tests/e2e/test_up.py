@@ -46,13 +46,20 @@ class Home:
         self.started.append(process)
         return process
 
-    def refusal(self, *arguments: str, **environment: str) -> str:
-        """What a command that must be refused says, once it has ended with code 2."""
+    def refusal(self, *arguments: str, code: int = 2, **environment: str) -> str:
+        """What a command that must be refused says, once it has ended with that code."""
         process = self.spawn(*arguments, **environment)
         _, said = process.communicate(timeout=DEADLINE)
-        assert process.returncode == 2, said
+        assert process.returncode == code, said
         assert b"Traceback" not in said
         return said.decode()
+
+    def output(self, *arguments: str) -> dict[str, Any]:
+        """What a command prints as JSON."""
+        process = self.spawn(*arguments, "--json")
+        out, err = process.communicate(timeout=DEADLINE)
+        assert process.returncode == 0, err
+        return json.loads(out)
 
     def up(self, **environment: str) -> "Instance":
         """Start everything and wait until it answers."""
@@ -198,18 +205,24 @@ def test_children_that_are_killed_come_back_on_the_same_port(home: Home) -> None
 
 def test_the_demonstration_stores_nothing_twice(home: Home) -> None:
     instance = home.up()
-    runs: list[dict[str, Any]] = []
-    for _ in range(2):
-        done = home.spawn("demo", "--json")
-        out, err = done.communicate(timeout=DEADLINE)
-        assert done.returncode == 0, err
-        runs.append(json.loads(out))
-    (first, second) = runs
+    first, second = home.output("demo"), home.output("demo")
     assert sum(tenant["stored"] for tenant in first["tenants"]) > 2000
     assert [tenant["stored"] for tenant in second["tenants"]] == [0, 0, 0]
     with instance.client() as client:
         alerts = client.get("/logs", params={"tenant_id": "harbour-pay", "action": "alert.raised"}).json()["items"]
     assert [alert["resource_id"] for alert in alerts] == ["INC-2041"]
+    assert instance.stop() == 0
+
+
+def test_commands_find_the_running_instance(home: Home) -> None:
+    instance = home.up()
+    assert home.output("migrate") == {"applied": []}
+    assert home.output("tenants", "create", "acme", "--name", "Acme")["name"] == "Acme"
+    assert [tenant["id"] for tenant in home.output("tenants", "list")["tenants"]] == ["default", "acme"]
+    assert home.output("tenants", "suspend", "acme")["suspended"] is True
+    assert home.output("tenants", "resume", "acme")["suspended"] is False
+    assert "acme" in home.refusal("tenants", "create", "acme", code=1)
+    assert "id" in home.refusal("tenants", "create", "Not A Slug")
     assert instance.stop() == 0
 
 

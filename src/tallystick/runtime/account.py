@@ -69,7 +69,7 @@ class Account:
         return cls(entry.pw_name, entry.pw_uid, entry.pw_gid)
 
 
-def unprivileged_account(data_dir: Path) -> Account | None:
+def unprivileged_account(data_dir: Path, report: Callable[[str], None]) -> Account | None:
     """Choose whom PostgreSQL runs as: None is ourselves, when we are not root.
 
     Root's choice is the owner of an existing data directory, else the system account ``tallystick``, which
@@ -89,21 +89,23 @@ def unprivileged_account(data_dir: Path) -> Account | None:
         try:
             return Account.from_name(name)
         except KeyError:
-            _make_account()
+            _make_account(report)
     raise ConfigurationError(
         f"PostgreSQL does not run as root: make an unprivileged system account named {ACCOUNT_NAME}, "
         "or run as another user"
     )
 
 
-def _make_account() -> None:
+def _make_account(report: Callable[[str], None]) -> None:
     """Make the account; failure shows by its absence, since another process may just be making it."""
     if program := shutil.which("useradd", path="/usr/sbin:/sbin:/usr/bin:/bin"):
-        subprocess.run(  # noqa: S603 - a fixed command
+        done = subprocess.run(  # noqa: S603 - a fixed command
             [program, "--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin", ACCOUNT_NAME],
             check=False,
             capture_output=True,
         )
+        if done.returncode == 0:
+            report(f"system account {ACCOUNT_NAME} made: PostgreSQL refuses to run as root, so it runs as that one")
 
 
 def _may_search(folder: Path, account: Account) -> bool:

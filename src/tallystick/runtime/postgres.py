@@ -89,7 +89,7 @@ class EmbeddedPostgres:
     second user.
 
     Attributes:
-        data_dir: The data directory; made by `initialise`.
+        data_dir: The data directory, as an absolute path; made by `initialise`.
         socket_dir: Where the socket lies, see `socket_directory`; made by `initialise` with mode 0700.
         log_file: What the server writes.
         settings: Server settings over the defaults of this class.
@@ -107,7 +107,7 @@ class EmbeddedPostgres:
     @cached_property
     def account(self) -> Account | None:
         """Whom PostgreSQL runs as; None is ourselves."""
-        return unprivileged_account(self.data_dir)
+        return unprivileged_account(self.data_dir, self.report)
 
     @property
     def identity(self) -> ChildIdentity:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import uvicorn
 
+from tallystick.runtime.coalescing import CoalescingProtocol
 from tallystick.runtime.listener import listen
 from tallystick.runtime.stopping import stop_event
 from tallystick.settings import Settings
@@ -57,7 +58,7 @@ async def serve(
         uvicorn.Config(
             app,
             loop="none",
-            http="httptools",
+            http=CoalescingProtocol,
             log_config=None,
             access_log=False,
             server_header=False,
