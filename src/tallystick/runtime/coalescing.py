@@ -1,7 +1,7 @@
 """One system call for a response: what a connection writes in one round of the event loop goes out together.
 
-Uvicorn writes a response's head and its body separately, and each write is sent at once. For small answers those two calls were a
-fifth of all CPU of an API process.
+Uvicorn writes a response's head and its body separately, and each write is sent at once. For small answers those two
+calls were a fifth of all CPU of an API process.
 """
 
 import asyncio
