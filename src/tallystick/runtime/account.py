@@ -32,6 +32,7 @@ _ACL_ATTRIBUTE = "system.posix_acl_access"
 _ACL_VERSION = struct.pack("<I", 2)
 _ACL_ENTRY = struct.Struct("<HHI")
 _USER_OBJ, _USER, _GROUP_OBJ, _MASK, _OTHER = 0x01, 0x02, 0x04, 0x10, 0x20
+_UNMASKED = (_USER_OBJ, _OTHER)
 _NO_ID = 0xFFFF_FFFF
 _SEARCH = 0o1
 
@@ -119,9 +120,12 @@ def _may_search(folder: Path, account: Account) -> bool:
 
 
 def _read_acl(folder: Path) -> list[tuple[int, int, int]]:
-    """The folder's access-control entries as (tag, permissions, id), made from its mode when it has none."""
+    """The folder's entries as (tag, permissions, id), made from its mode when it has none, and without their mask.
+
+    The mask bounds what all entries but the owner's and others' grant (`chmod 700` sets it to nothing), so it is applied.
+    """
     try:
-        return list(_ACL_ENTRY.iter_unpack(os.getxattr(folder, _ACL_ATTRIBUTE)[len(_ACL_VERSION) :]))
+        packed = os.getxattr(folder, _ACL_ATTRIBUTE)
     except (OSError, AttributeError):
         mode = folder.stat().st_mode
         return [
@@ -129,19 +133,25 @@ def _read_acl(folder: Path) -> list[tuple[int, int, int]]:
             (_GROUP_OBJ, mode >> 3 & 7, _NO_ID),
             (_OTHER, mode & 7, _NO_ID),
         ]
+    entries: list[tuple[int, int, int]] = list(_ACL_ENTRY.iter_unpack(packed[len(_ACL_VERSION) :]))
+    mask = next((permissions for tag, permissions, _ in entries if tag == _MASK), 7)
+    return [
+        (tag, permissions if tag in _UNMASKED else permissions & mask, number)
+        for tag, permissions, number in entries
+        if tag != _MASK
+    ]
 
 
 def _grant_search(folder: Path, account: Account) -> None:
-    """Let one account pass through a folder.
+    """Let one account pass through a folder; everybody else may do what they could before.
 
-    The format is that of Linux's ``system.posix_acl_access`` (``linux/posix_acl_xattr.h``); the mask is the
-    union of all entries but the owner's and others', so that no other entry loses anything.
+    The format is that of Linux's ``system.posix_acl_access`` (``linux/posix_acl_xattr.h``).
     """
-    kept = [entry for entry in _read_acl(folder) if entry[0] != _MASK and entry[::2] != (_USER, account.uid)]
+    kept = [entry for entry in _read_acl(folder) if entry[::2] != (_USER, account.uid)]
     entries = [*kept, (_USER, _SEARCH, account.uid)]
     mask = 0
     for tag, permissions, _ in entries:
-        mask |= permissions if tag not in (_USER_OBJ, _OTHER) else 0
+        mask |= 0 if tag in _UNMASKED else permissions
     entries.append((_MASK, mask, _NO_ID))
     entries.sort(key=lambda entry: (entry[0], entry[2]))  # the order the kernel demands
     packed = b"".join(_ACL_ENTRY.pack(*entry) for entry in entries)

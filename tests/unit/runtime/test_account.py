@@ -41,6 +41,25 @@ def test_a_folder_keeps_the_entries_that_it_had(tmp_path: Path) -> None:
     assert said == []
 
 
+@linux_owner
+def test_a_folder_that_was_closed_again_is_opened_again(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    (closed / "data").mkdir(parents=True)
+    closed.chmod(0o700)
+    other = Account("other", 12345, 12345)
+    open_path(closed / "data", NOBODY, lambda _: None)
+    open_path(closed / "data", other, lambda _: None)
+    closed.chmod(0o700)
+    said: list[str] = []
+
+    open_path(closed / "data", NOBODY, said.append)
+
+    assert any(str(closed) in line for line in said)
+    said.clear()
+    open_path(closed / "data", other, said.append)
+    assert any(str(closed) in line for line in said), "what was taken from others must not come back by the way"
+
+
 def test_an_open_folder_is_left_alone(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     before = tmp_path.stat().st_mode
