@@ -64,7 +64,7 @@ lint: setup ## Format check, lint, types, import contracts
 
 .PHONY: audit
 audit: setup ## Look the locked dependencies up in the advisory database
-	@$(BIN)/pip-audit --requirement requirements.lock --disable-pip --progress-spinner off
+	@$(BIN)/python scripts/audit.py
 
 .PHONY: test
 test: setup ## Run the tests

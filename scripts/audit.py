@@ -1,0 +1,34 @@
+"""Looks the locked dependencies up in the advisory database, and says how many could be looked up."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+LOCK = Path(__file__).parents[1] / "requirements.lock"
+
+
+def main() -> int:
+    """Run pip-audit over the lock; 1 when a dependency has a known vulnerability."""
+    command = [sys.executable, "-m", "pip_audit", "--requirement", str(LOCK), "--disable-pip", "--no-deps"]
+    run = subprocess.run(  # noqa: S603  # our own arguments
+        [*command, "--format", "json", "--progress-spinner", "off"], capture_output=True, text=True, check=False
+    )
+    try:
+        dependencies = json.loads(run.stdout)["dependencies"]
+    except (ValueError, KeyError):
+        print(f"pip-audit failed:\n{run.stderr}", file=sys.stderr)
+        return 1
+    vulnerable = [one for one in dependencies if one.get("vulns")]
+    for one in vulnerable:
+        for flaw in one["vulns"]:
+            fixed = ", ".join(flaw["fix_versions"]) or "no release yet"
+            print(f"{one['name']} {one['version']}: {flaw['id']}, mended in {fixed}", file=sys.stderr)
+    unknown = sum("skip_reason" in one for one in dependencies)
+    print(f"{len(dependencies) - unknown} dependencies audited, {len(vulnerable)} vulnerable", end="")
+    print(f"; the index gave no advisories for {unknown}" if unknown else "")
+    return 1 if vulnerable else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
