@@ -116,13 +116,18 @@ def _may_search(folder: Path, account: Account) -> bool:
         return bool(info.st_mode & stat.S_IXUSR)
     if info.st_gid == account.gid:
         return bool(info.st_mode & stat.S_IXGRP)
-    return bool(info.st_mode & stat.S_IXOTH) or (_USER, _SEARCH, account.uid) in _read_acl(folder)
+    return bool((info.st_mode & stat.S_IXOTH) or (_own_entry(_read_acl(folder), account) & _SEARCH))
+
+
+def _own_entry(entries: list[tuple[int, int, int]], account: Account) -> int:
+    """What the account's own entry lets it do; nothing when it has none."""
+    return next((permissions for tag, permissions, number in entries if (tag, number) == (_USER, account.uid)), 0)
 
 
 def _read_acl(folder: Path) -> list[tuple[int, int, int]]:
     """The folder's entries as (tag, permissions, id), made from its mode when it has none, and without their mask.
 
-    The mask bounds what all entries but the owner's and others' grant (`chmod 700` sets it to nothing), so it is applied.
+    The mask bounds what all entries but the owner's and others' grant (`chmod 700` sets it to nothing): it is applied.
     """
     try:
         packed = os.getxattr(folder, _ACL_ATTRIBUTE)
@@ -147,8 +152,9 @@ def _grant_search(folder: Path, account: Account) -> None:
 
     The format is that of Linux's ``system.posix_acl_access`` (``linux/posix_acl_xattr.h``).
     """
-    kept = [entry for entry in _read_acl(folder) if entry[::2] != (_USER, account.uid)]
-    entries = [*kept, (_USER, _SEARCH, account.uid)]
+    before = _read_acl(folder)
+    kept = [entry for entry in before if entry[::2] != (_USER, account.uid)]
+    entries = [*kept, (_USER, _own_entry(before, account) | _SEARCH, account.uid)]
     mask = 0
     for tag, permissions, _ in entries:
         mask |= 0 if tag in _UNMASKED else permissions
