@@ -1,8 +1,8 @@
-"""Applies the numbered SQL files in order, each in a transaction, one process at a time."""
+"""Applies the numbered SQL files in order, each in a transaction, one at a time whoever runs them."""
 
 import hashlib
 import re
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib import resources
@@ -86,10 +86,43 @@ async def _decide_timescaledb(connection: Connection, wanted: str) -> bool:
     return recorded == "on"
 
 
-async def _apply(connection: Connection, migration: Migration, lock_timeout: float) -> None:
+@asynccontextmanager
+async def _turn(connection: Connection) -> AsyncGenerator[None]:
+    """A transaction that no other migration runs beside.
+
+    The lock is the transaction's. A session's would stay behind on the server's connection when a transaction-mode
+    pooler gives that to the next client.
+    """
+    async with connection.transaction():
+        await connection.execute("select pg_advisory_xact_lock($1)", _LOCK_KEY)
+        yield
+
+
+async def _pending(connection: Connection, timescaledb: str) -> list[Migration]:
+    """This release's migrations that are not applied yet."""
+    async with _turn(connection):
+        await connection.execute(_BOOK)
+        ours = migrations(timescaledb=await _decide_timescaledb(connection, timescaledb))
+        rows = await connection.fetch("select version, checksum from tallystick.migrations")
+    applied = {row["version"]: row["checksum"] for row in rows}
+    for migration in ours:
+        if applied.get(migration.version, migration.checksum) != migration.checksum:
+            raise ConfigurationError(
+                f"migration {migration.version} was applied with other contents: "
+                "this is not the code that made the database"
+            )
+    return [migration for migration in ours if migration.version not in applied]
+
+
+async def _apply(connection: Connection, migration: Migration, lock_timeout: float) -> bool:
+    """Apply a migration; False where another process just did."""
     for attempt in range(1, _LOCK_ATTEMPTS + 1):
         try:
-            async with connection.transaction():
+            async with _turn(connection):
+                if await connection.fetchval(
+                    "select exists (select from tallystick.migrations where version = $1)", migration.version
+                ):
+                    return False
                 await connection.execute(f"set local lock_timeout = '{lock_timeout * 1000:.0f}ms'")
                 await connection.execute(migration.sql)
                 await connection.execute(
@@ -100,69 +133,22 @@ async def _apply(connection: Connection, migration: Migration, lock_timeout: flo
                 )
         except asyncpg.LockNotAvailableError:
             if attempt == _LOCK_ATTEMPTS:
-                raise ConfigurationError(
-                    f"migration {migration.version} could not get its locks in {attempt} attempts: "
-                    "end long transactions, then run it again"
-                ) from None
+                break
         else:
-            return
+            return True
+    raise ConfigurationError(
+        f"migration {migration.version} could not get its locks in {_LOCK_ATTEMPTS} attempts: "
+        "end long transactions, then run it again"
+    )
 
 
-async def _migrate(
-    connection: Connection, settings: DatabaseSettings, report: Callable[[str], None]
-) -> list[Migration]:
-    await connection.execute(_BOOK)
-    async with connection.transaction():
-        timescaledb = await _decide_timescaledb(connection, settings.timescaledb)
-    ours = migrations(timescaledb=timescaledb)
-    async with connection.transaction():
-        rows = await connection.fetch("select version, checksum from tallystick.migrations")
-    applied = {row["version"]: row["checksum"] for row in rows}
-    for migration in ours:
-        if applied.get(migration.version, migration.checksum) != migration.checksum:
-            raise ConfigurationError(
-                f"migration {migration.version} was applied with other contents: "
-                "this is not the code that made the database"
-            )
-    new = [migration for migration in ours if migration.version not in applied]
-    for migration in new:
-        report(f"migration {migration.version:04d} {migration.name.replace('_', ' ')}")
-        await _apply(connection, migration, settings.lock_timeout)
-    async with connection.transaction():
-        for role, password in read_role_passwords(settings.role_passwords).items():
+async def _set_passwords(connection: Connection, passwords: Mapping[str, str]) -> None:
+    async with _turn(connection):
+        for role, password in passwords.items():
             quoted = await connection.fetchval(
                 "select format('alter role %I password %L', $1::text, $2::text)", role, password
             )
             await connection.execute(quoted)
-    await make_partitions(connection, settings.partition_interval)
-    return new
-
-
-async def _connect(settings: DatabaseSettings) -> Connection:
-    if settings.url is None:
-        raise ConfigurationError("set TALLYSTICK_DATABASE__URL, or start everything with `tallystick up`")
-    return await asyncpg.connect(
-        settings.url.get_secret_value(),
-        timeout=settings.connect_timeout,
-        statement_cache_size=settings.statement_cache,
-    )
-
-
-@asynccontextmanager
-async def _alone(settings: DatabaseSettings) -> AsyncGenerator[None]:
-    """Keep other migrations out.
-
-    The lock is a transaction's, on a connection of its own: a session's would stay behind on the server's connection
-    when a transaction-mode pooler gives that to the next client.
-    """
-    connection = await _connect(settings)
-    try:
-        async with connection.transaction():
-            await connection.execute("set local idle_in_transaction_session_timeout = 0")
-            await connection.execute("select pg_advisory_xact_lock($1)", _LOCK_KEY)
-            yield
-    finally:
-        await connection.close()
 
 
 async def migrate(settings: DatabaseSettings, report: Callable[[str], None] = lambda _: None) -> list[Migration]:
@@ -170,7 +156,7 @@ async def migrate(settings: DatabaseSettings, report: Callable[[str], None] = la
 
     Args:
         settings: `url` must be of the schema's owner.
-        report: Called with a line for each step.
+        report: Called with a line for each migration that was applied.
 
     Returns:
         The migrations that were applied now.
@@ -178,12 +164,24 @@ async def migrate(settings: DatabaseSettings, report: Callable[[str], None] = la
     Raises:
         ConfigurationError: No URL, a contradiction with what was decided before, or an applied file that has changed.
     """
-    async with _alone(settings):
-        connection = await _connect(settings)
-        try:
-            return await _migrate(connection, settings, report)
-        finally:
-            await connection.close()
+    if settings.url is None:
+        raise ConfigurationError("set TALLYSTICK_DATABASE__URL, or start everything with `tallystick up`")
+    connection: Connection = await asyncpg.connect(
+        settings.url.get_secret_value(),
+        timeout=settings.connect_timeout,
+        statement_cache_size=settings.statement_cache,
+    )
+    try:
+        new: list[Migration] = []
+        for migration in await _pending(connection, settings.timescaledb):
+            if await _apply(connection, migration, settings.lock_timeout):
+                new.append(migration)
+                report(f"migration {migration.version:04d} {migration.name.replace('_', ' ')}")
+        await _set_passwords(connection, read_role_passwords(settings.role_passwords))
+        await make_partitions(connection, settings.partition_interval)
+        return new
+    finally:
+        await connection.close()
 
 
 async def schema_version(database: Database) -> int:
