@@ -256,6 +256,17 @@ async def test_a_request_key_is_answered_again_byte_for_byte(door: Door, owner: 
     assert len(await stored(owner)) == 3
 
 
+async def test_what_came_yesterday_is_known_today(door: Door, owner: Connection) -> None:
+    sent = event(event_id="e-1")
+    first = await post(door, sent, idempotency_key="k-1")
+    assert await owner.execute("update tallystick.retry_keys set day = day - 1") == "UPDATE 2"
+
+    for headers in ({}, {"idempotency_key": "k-1"}, {"idempotency_key": "k-2"}):
+        response = await post(door, sent, token=door.bearer(), **headers)
+        assert (response.status_code, response.content) == (201, first.content)
+    assert len(await stored(owner)) == 1
+
+
 async def test_a_request_key_with_another_request_is_a_conflict(door: Door, owner: Connection) -> None:
     one, many = event(), [event(), event()]
     created(await post(door, one, idempotency_key="k-1"))
