@@ -1,5 +1,6 @@
 """`POST /logs` and `POST /logs/bulk` through the whole application."""
 
+import asyncio
 import gzip
 import json
 import time
@@ -254,6 +255,15 @@ async def test_a_request_key_is_answered_again_byte_for_byte(door: Door, owner: 
             )
             assert (response.status_code, response.content) == (201, first_many.content)
     assert len(await stored(owner)) == 3
+
+
+async def test_twins_of_one_batch_are_counted_once(door: Door, owner: Connection) -> None:
+    sent = event()
+    responses = await asyncio.gather(*(post(door, sent, idempotency_key="k-1") for _ in range(8)))
+
+    assert len({(response.status_code, response.content, response.headers["location"]) for response in responses}) == 1
+    assert len(await stored(owner)) == 1
+    assert door.services.registry.get_sample_value("tallystick_appended_events_total") == 1
 
 
 async def test_what_came_yesterday_is_known_today(door: Door, owner: Connection) -> None:

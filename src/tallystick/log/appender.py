@@ -217,7 +217,8 @@ async def _append_with_keys(
     for plan in plans:
         appended.results[plan.append] = _outcome(plan)
     for append, original in repeats:
-        appended.results[append] = appended.results[original]
+        result = appended.results[original]
+        appended.results[append] = Outcome((), result.answer) if isinstance(result, Outcome) else result
     await _keep_keys(connection, plans, digests, appended)
 
 
