@@ -170,9 +170,7 @@ class UnavailableError(TallystickError):
     slug = "unavailable"
     title = "Try again later"
 
-    def __init__(
-        self, detail: str, *, retry_after: int = 1, headers: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, detail: str, *, retry_after: int = 1, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail, retry_after=retry_after, headers=headers)
 
 

@@ -10,8 +10,8 @@ import pytest
 from factories import make_log
 from stored_events import DAY_US, HOUR_US, Connection, Row, partitions_back, put
 from tallystick.database.pools import Connection as ReaderConnection
-from tallystick.database.pools import Database
-from tallystick.log.queries import Statement, TimeWalk, by_seq, by_time, keep_index_order
+from tallystick.database.pools import Database, open_log
+from tallystick.log.queries import Statement, TimeWalk, by_seq, by_time
 
 PARTITIONS = 45
 EVENTS = 12_000
@@ -71,13 +71,12 @@ def literal(value: object) -> str:
 async def explain(connection: ReaderConnection, log_id: int, statement: Statement) -> list[dict[str, Any]]:
     """The nodes of the plan that this connection keeps for the statement, as executed for a log."""
     name = f"page_{abs(hash(statement.sql))}"
-    async with connection.transaction(isolation="repeatable_read", readonly=True):
-        await connection.execute("select set_config('tallystick.log', $1, true)", str(log_id))
-        await keep_index_order(connection)
-        if not await connection.fetchval("select exists (select from pg_prepared_statements where name = $1)", name):
-            await connection.execute(f"prepare {name} as {statement.sql}")
-        arguments = ", ".join(map(literal, statement.arguments))
-        text = await connection.fetchval(f"explain (analyze, format json) execute {name} ({arguments})")
+    await connection.execute(open_log(log_id))
+    if not await connection.fetchval("select exists (select from pg_prepared_statements where name = $1)", name):
+        await connection.execute(f"prepare {name} as {statement.sql}")
+    arguments = ", ".join(map(literal, statement.arguments))
+    text = await connection.fetchval(f"explain (analyze, format json) execute {name} ({arguments})")
+    await connection.execute("rollback")
     return list(nodes_of(json.loads(text)[0]["Plan"]))
 
 

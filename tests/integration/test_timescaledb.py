@@ -26,7 +26,7 @@ from tallystick.database.partitions import maintain, partitions_until
 from tallystick.database.pools import Database
 from tallystick.errors import ConfigurationError, ConflictError, NotFoundError
 from tallystick.log.identity import parse_id
-from tallystick.log.queries import TimeWalk, by_time, keep_index_order, moment
+from tallystick.log.queries import TimeWalk, by_time, moment
 from tallystick.log.reader import ListQuery, LogReader, Order
 from tallystick.log.writer import Writer, WriterMetrics
 from tallystick.query.ast import Everything
@@ -315,7 +315,6 @@ async def test_newest_first_sorts_no_log(hyper: Hyper) -> None:
     statement = by_time(TimeWalk(descending=True, above=None, below=None), limit=51, budget=1_000_000)
 
     async with hyper.database.log_session(log_id) as connection:
-        await keep_index_order(connection)
         text = await connection.fetchval(f"explain (analyze, format json) {statement.sql}", *statement.arguments)
     nodes = [json.loads(text)[0]["Plan"]]
     for node in nodes:

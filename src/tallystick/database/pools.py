@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 import asyncpg
 
@@ -79,7 +79,18 @@ def _milliseconds(seconds: float) -> str:
     return f"{seconds * 1000:.0f}"
 
 
-_OPEN_LOG: Final = "begin isolation level repeatable read read only; set local tallystick.log = '{:d}'"
+def open_log(log_id: int) -> str:
+    """The SQL that begins a read-only transaction on one log, in one round trip.
+
+    Listings walk the indexes by plans that are made once for a connection. Such a plan is made for whichever log asks
+    first and used for all others, so a sort that was cheap for a small log must not be kept for the largest; to plan
+    anew each time costs four times the reading (100 partitions: 3 ms).
+    """
+    return (
+        f"begin isolation level repeatable read read only; set local tallystick.log = '{log_id:d}'; "
+        "set local enable_sort = off; set local enable_incremental_sort = off; "
+        "set local plan_cache_mode = force_generic_plan"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +157,7 @@ class Database:
             DatabaseDownError: No connection within the time limit, or it was lost.
         """
         async with as_database_down(), self.reader.acquire(timeout=self.settings.acquire_timeout) as connection:
-            await connection.execute(_OPEN_LOG.format(log_id))  # one round trip where a prepared statement takes two
+            await connection.execute(open_log(log_id))
             try:
                 yield connection
             finally:

@@ -1,7 +1,7 @@
 """SQL for reading one log. Runs in `Database.log_session`, whose views show that log and nothing else.
 
 Every listing is one index range per partition, merged: it stops when the page is full. A plan that finds the rows some
-other way and sorts them would take seconds for the largest logs; `keep_index_order` excludes it.
+other way and sorts them would take seconds for the largest logs; `database.pools.open_log` excludes it.
 """
 
 from collections.abc import Mapping
@@ -156,18 +156,6 @@ _BY_SEQ: Final = _CUT.format(
 )
 
 _BY_SEQ_UNBOUNDED: Final = _CUT.format(page=_PAGE.format(where="where seq > $1", order="seq", limit=2), budget=3)
-
-
-async def keep_index_order(connection: Connection) -> None:
-    """Let this transaction's listings walk the indexes, by plans that are made once for a connection.
-
-    A plan is made for whichever log asks first, and all others use it: a sort that was cheap for a small log must not
-    be kept for the largest. To plan anew for each log and bound costs four times the reading (100 partitions: 3 ms).
-    """
-    await connection.execute(
-        "select set_config('enable_sort', 'off', true), set_config('enable_incremental_sort', 'off', true),"
-        " set_config('plan_cache_mode', 'force_generic_plan', true)"
-    )
 
 
 def by_time(walk: TimeWalk, *, limit: int, budget: int) -> Statement:

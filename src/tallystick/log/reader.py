@@ -260,7 +260,6 @@ class LogReader:
         walk = _walk(query, start)
         while scan.going_on:
             async with self._database.log_session(log_id) as connection:
-                await queries.keep_index_order(connection)
                 statement = queries.by_time(walk, limit=scan.wanted, budget=PAGE_BYTES)
                 chunk = await queries.read_chunk(connection, statement)
             await scan.take(chunk)
@@ -302,7 +301,6 @@ class LogReader:
         through, received_us = after_seq, None if start is None else start.received_us
         while scan.going_on:
             async with self._database.log_session(log_id) as connection:
-                await queries.keep_index_order(connection)
                 statement = queries.by_seq(through, received_us, limit=scan.wanted, budget=PAGE_BYTES)
                 chunk = await queries.read_chunk(connection, statement)
                 size = await queries.read_size(connection) if chunk.ended else 0
