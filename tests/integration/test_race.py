@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import asyncpg
@@ -11,10 +12,16 @@ import httpx
 import orjson
 import pytest
 import pytest_asyncio
+from prometheus_client import CollectorRegistry
 
 from doors import Door, open_door
-from factories import event
-from tallystick.settings import Settings
+from factories import append, digests, event, prepared
+from tallystick.database.pools import Database
+from tallystick.errors import ConflictError
+from tallystick.log.lanes import Outcome
+from tallystick.log.retries import RequestKey
+from tallystick.log.writer import Writer, WriterMetrics
+from tallystick.settings import Settings, WriterSettings
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
@@ -116,3 +123,46 @@ async def test_a_raced_request_key_is_stored_once(doors: tuple[Door, Door], owne
         assert len(good) == (4 if same else 2)
         assert all(response.status_code == 409 for response in responses if response not in good)
     assert await owner.fetchval("select count(*) from tallystick.events") == 25
+
+
+async def test_what_races_within_one_batch_is_told_apart(database: Database, owner: Connection, log_id: int) -> None:
+    """The writer starts when all wait, so that one transaction has all of them."""
+    writer = Writer(database, WriterSettings(), digests(), WriterMetrics(CollectorRegistry()))
+    one, other = RequestKey("k", b"one"), RequestKey("k", b"other")
+    requests = [
+        append(log_id, prepared(), key=one),
+        append(log_id, prepared(), key=other),
+        append(log_id, prepared(), key=one),
+        append(log_id, prepared(event_id="e", resource_id="r")),
+        append(log_id, prepared(event_id="e", resource_id="x")),
+        append(log_id, prepared(event_id="e", resource_id="r"), prepared()),
+        append(log_id, prepared(event_id="e", resource_id="x"), prepared(), skip_conflicts=True),
+    ]
+    tasks = [asyncio.create_task(writer.append(request)) for request in requests]
+    await asyncio.sleep(0)
+    await writer.start()
+    first, conflict, again, event_, event_conflict, event_again, skipped = await asyncio.gather(
+        *tasks, return_exceptions=True
+    )
+    await writer.close()
+
+    assert isinstance(first, Outcome)
+    assert isinstance(again, Outcome)
+    assert again.answer == first.answer
+    assert isinstance(conflict, ConflictError)
+    assert isinstance(event_conflict, ConflictError)
+    assert isinstance(event_, Outcome)
+    assert isinstance(event_again, Outcome)
+    assert isinstance(skipped, Outcome)
+    assert event_.stored[0] is not None
+    assert event_again.stored[0] == replace(event_.stored[0], known=True)
+    assert skipped.stored[0] is None
+    assert [place.seq for outcome in (first, event_, event_again, skipped) for place in outcome.stored if place] == [
+        0,
+        1,
+        1,
+        2,
+        3,
+    ]
+    assert await owner.fetchval("select count(distinct xmin::text) from tallystick.events") == 1
+    assert await owner.fetchval("select count(*) from tallystick.events") == 4
