@@ -21,21 +21,15 @@ READY_DAYS = 2
 
 
 async def make_partitions(connection: Connection, span: Span) -> list[str]:
-    """Make the partitions of events and retry keys that will be needed; returns the new ones' names.
-
-    In transactions, here and below, though each has one statement: a transaction-mode pooler keeps a statement's
-    preparation and execution on one connection only within them. And in one each, since they take locks.
-    """
-    async with connection.transaction():
-        events = await connection.fetch(
-            "select tallystick.make_event_partitions($1, now() + make_interval(days => $2)) as name",
-            span,
-            AHEAD_DAYS[span],
-        )
-    async with connection.transaction():
-        keys = await connection.fetch(
-            "select tallystick.make_retry_key_partitions((now() at time zone 'UTC')::date + 7) as name"
-        )
+    """Make the partitions of events and retry keys that will be needed; returns the new ones' names."""
+    events = await connection.fetch(
+        "select tallystick.make_event_partitions($1, now() + make_interval(days => $2)) as name",
+        span,
+        AHEAD_DAYS[span],
+    )
+    keys = await connection.fetch(
+        "select tallystick.make_retry_key_partitions((now() at time zone 'UTC')::date + 7) as name"
+    )
     return [row["name"] for row in (*events, *keys)]
 
 
@@ -53,8 +47,7 @@ async def maintain(database: Database, span: Span) -> dict[str, list[str]]:
         database.worker.acquire(timeout=database.settings.acquire_timeout) as connection,
     ):
         made = await make_partitions(connection, span)
-        async with connection.transaction():
-            dropped = await connection.fetch("select tallystick.drop_old_retry_keys() as name")
+        dropped = await connection.fetch("select tallystick.drop_old_retry_keys() as name")
         await connection.execute("delete from tallystick.revocations where expires_at < now()")
     return {"made": made, "dropped": [row["name"] for row in dropped]}
 
