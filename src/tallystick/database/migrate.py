@@ -77,6 +77,14 @@ async def _decide_timescaledb(connection: Connection, wanted: str) -> bool:
                 "install the extension or set it to auto"
             )
         recorded = "on" if present and wanted != "off" else "off"
+        # To create an extension that is not loaded ends the connection. Its settings exist where it is loaded; what
+        # the server loads is not for everybody to read.
+        loaded = await connection.fetchval("select current_setting('timescaledb.disable_load', true) is not null")
+        if recorded == "on" and not loaded:
+            raise ConfigurationError(
+                "this PostgreSQL has TimescaleDB, but does not load it: add timescaledb to its "
+                "shared_preload_libraries, or set TALLYSTICK_DATABASE__TIMESCALEDB to off, which is for good"
+            )
         await connection.execute("insert into tallystick.facts (name, value) values ('timescaledb', $1)", recorded)
     if wanted not in ("auto", recorded):
         raise ConfigurationError(
