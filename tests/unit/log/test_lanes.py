@@ -173,7 +173,9 @@ def test_requests_of_one_log_keep_their_order() -> None:
     for append in appends:
         lanes.offer(append)
 
+    assert (lanes.held_events, lanes.held_bytes) == (394, 3_940)
     assert [append for batch in drain(lanes) for append in batch] == appends
+    assert (lanes.held_events, lanes.held_bytes) == (0, 0)
 
 
 def test_a_noisy_log_leaves_room_for_others() -> None:
