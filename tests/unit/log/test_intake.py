@@ -156,6 +156,13 @@ async def test_a_bomb_goes_off_at_the_limit(encoding: str) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "zstd"])
+async def test_what_compresses_a_thousandfold_is_read_whole(encoding: str) -> None:
+    body = bytes(8 * LIMIT) + BODY
+
+    assert await read([ENCODERS[encoding](body)], encoding, limit=9 * LIMIT) == body
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "zstd"])
 async def test_the_limit_is_also_on_what_is_sent(encoding: str) -> None:
     nothing = ENCODERS[encoding](b"")
     endless = [nothing * 10] * (20_000 // (10 * len(nothing)))
