@@ -482,3 +482,23 @@ async def test_an_event_without_timestamp_happened_when_it_arrived(door: Door, o
     assert body["timestamp"] == body["received_at"] == answer["received_at"]
     received = datetime.fromisoformat(answer["received_at"]).timestamp()
     assert before - 1 <= received <= time.time() + 1
+
+
+async def test_a_bulk_of_one_that_conflicts_names_its_index(door: Door) -> None:
+    first = event(event_id="only", resource_id="a")
+    await bulk(door, [first])
+    answer = await bulk(door, [{**first, "resource_id": "b"}])
+
+    assert answer.status_code == 409
+    assert [error["index"] for error in answer.json()["errors"]] == [0]
+
+
+async def test_thousands_of_bad_events_are_each_named_once_at_least(door: Door) -> None:
+    bad = [{f"unknown{part}": 1 for part in range(10)} for _ in range(2_000)]
+
+    answer = await bulk(door, bad)
+
+    assert answer.status_code == 422
+    errors = answer.json()["errors"]
+    assert {error["index"] for error in errors} == set(range(2_000))
+    assert len(errors) < 4_000

@@ -111,7 +111,7 @@ async def test_an_event_id_with_other_content_fails_its_request_alone(
 ) -> None:
     await writer.append(append(log_id, prepared(event_id="e-1", resource_id="r")))
     results = await asyncio.gather(
-        writer.append(append(log_id, prepared(), prepared(event_id="e-1", resource_id="other"))),
+        writer.append(append(log_id, prepared(), prepared(event_id="e-1", resource_id="other"), bulk=True)),
         writer.append(append(log_id, prepared())),
         return_exceptions=True,
     )

@@ -387,11 +387,10 @@ def _request_conflict(key: str) -> ConflictError:
 
 
 def _event_conflict(append: Append, indexes: Sequence[int]) -> ConflictError:
-    single = len(append.events) == 1
     return ConflictError(
         "an event with the same event_id but other content is stored: a new event needs a new event_id",
         flaws=[
-            Flaw("was used for an event with other content", pointer="/event_id", index=None if single else index)
+            Flaw("was used for an event with other content", pointer="/event_id", index=index if append.bulk else None)
             for index in indexes
         ],
     )

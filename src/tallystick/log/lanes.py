@@ -55,6 +55,7 @@ class Append:
         render: Makes the answer of what was stored; called inside the transaction, so it must be quick.
         key: The request's own retry key.
         lane: Which share of the queue it uses.
+        bulk: Whether a flaw of it names the event by its index.
         skip_conflicts: Store the rest when an `event_id` came with other content; else the whole request fails.
         size: Bytes of the bodies.
         set_aside: Its log was held by another process; it goes on in a transaction that may wait for it.
@@ -67,6 +68,7 @@ class Append:
     render: Callable[[Sequence[Stored | None]], bytes]
     key: RequestKey | None = None
     lane: Lane = "events"
+    bulk: bool = False
     skip_conflicts: bool = False
     done: "asyncio.Future[Outcome]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     size: int = field(init=False)

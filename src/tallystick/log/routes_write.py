@@ -39,6 +39,9 @@ _SLICE: Final = 100
 _SMALL_ARRAY_BYTES: Final = 256 * 1024
 """A JSON array up to here is parsed in one go, in about two milliseconds; a larger one element by element."""
 
+_LISTED_FLAWS: Final = 1_000
+"""Beyond so many flaws of a request, each further bad event is named by its first one."""
+
 _THREAD_BYTES: Final = 1024 * 1024
 _KEY: Final = re.compile(r'"(?P<quoted>[\x21\x23-\x7e]{1,255})"|(?P<bare>[\x21\x23-\x7e]{1,255})')
 
@@ -145,7 +148,7 @@ class _Desk:
             )
         if not bulk.events:
             return Response(bulk.answer(()), 200, media_type=_JSON)
-        append = Append(access.tenant.logs[_EVENTS], bulk.events, bulk.answer, key, skip_conflicts=skip)
+        append = Append(access.tenant.logs[_EVENTS], bulk.events, bulk.answer, key, bulk=True, skip_conflicts=skip)
         outcome = await self._writer.append(append)
         nothing = b'{"stored":0,"known":0,' in outcome.answer[:32]
         return Response(outcome.answer, 200 if nothing else 201, media_type=_JSON)
@@ -178,7 +181,8 @@ class _Desk:
             try:
                 fields, occurred_us = validate_event(value, limits, clock)
             except InvalidError as error:
-                bulk.flaws.extend(replace(flaw, index=index) for flaw in error.flaws)
+                listed = error.flaws if len(bulk.flaws) < _LISTED_FLAWS else error.flaws[:1]
+                bulk.flaws.extend(replace(flaw, index=index) for flaw in listed)
                 continue
             if fields.get("tenant_id", default) != access.tenant.id:
                 bulk.flaws.append(

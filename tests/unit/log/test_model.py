@@ -203,7 +203,7 @@ def test_keys_are_counted_over_all_objects() -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["255.255.255.255", "203.0.113.9", "::", "2001:db8::1", "::ffff:203.0.113.9", "fe80::1%eth0"]
+    "address", ["255.255.255.255", "203.0.113.9", "::", "2001:db8::1", "::ffff:203.0.113.9", "fe80::1"]
 )
 def test_addresses_are_kept_as_sent(address: str) -> None:
     assert body_of(prepare(event(ip_address=address)))["ip_address"] == address
@@ -214,6 +214,7 @@ def test_addresses_are_kept_as_sent(address: str) -> None:
     [
         "10.0.0.0/8",
         "10.0.0.1:80",
+        "fe80::1%eth0",
         "[::1]",
         "10.0.0",
         "10.0.0.256",
