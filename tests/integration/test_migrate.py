@@ -20,6 +20,8 @@ from tallystick.settings import DatabaseSettings
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
+VERSIONS = [1, 2, 3, 4]
+
 
 @dataclass(frozen=True)
 class Empty:
@@ -45,7 +47,7 @@ async def test_a_second_run_does_nothing(empty: Empty) -> None:
     first = await migrate(empty.settings, lines.append)
     second = await migrate(empty.settings, lines.append)
 
-    assert [migration.version for migration in first] == [1, 2, 3]
+    assert [migration.version for migration in first] == VERSIONS
     assert second == []
     assert len(lines) == len(first)
     await empty.owner.close()
@@ -54,7 +56,7 @@ async def test_a_second_run_does_nothing(empty: Empty) -> None:
 async def test_two_processes_at_once_apply_each_file_once(empty: Empty) -> None:
     applied = await asyncio.gather(*(migrate(empty.settings) for _ in range(4)))
 
-    assert sorted(migration.version for new in applied for migration in new) == [1, 2, 3]
+    assert sorted(migration.version for new in applied for migration in new) == VERSIONS
     await empty.owner.close()
 
 
@@ -100,6 +102,17 @@ def test_timescaledb_changes_one_file_alone() -> None:
     assert [(one.version, one.name) for one in plain] == [(one.version, one.name) for one in hyper]
     assert [one.version for one, other in zip(plain, hyper, strict=True) if one.sql != other.sql] == [2]
     assert [one.version for one in plain if "timescaledb" in one.sql.lower()] == []
+
+
+async def test_a_function_made_later_is_closed_until_it_is_granted(database: Database, owner: Connection) -> None:
+    await owner.execute("create function tallystick.later() returns int language sql as 'select 1'")
+    call = "select tallystick.later()"
+
+    async with database.reader.acquire() as reader:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await reader.execute(call)
+        await owner.execute("grant execute on function tallystick.later to tallystick_reader")
+        assert await reader.fetchval(call) == 1
 
 
 async def test_partitions_reach_at_least_three_intervals_ahead(database: Database) -> None:
