@@ -7,7 +7,6 @@ from typing import Any
 import asyncpg
 
 from tallystick.auth.keys import SigningKeys
-from tallystick.log.appender import event_answer
 from tallystick.log.lanes import Append, Stored
 from tallystick.log.model import Author, Clock, PreparedEvent, form_event, validate_event
 from tallystick.log.retries import Digests
@@ -52,7 +51,7 @@ def append(log_id: int, *events: PreparedEvent, **changes: Any) -> Append:
 
 def render(stored: Sequence[Stored | None]) -> bytes:
     """An answer: the events', one a line."""
-    return b"\n".join(b"null" if place is None else event_answer(place) for place in stored)
+    return b"\n".join(b"null" if place is None else place.answer() for place in stored)
 
 
 def digests() -> Digests:

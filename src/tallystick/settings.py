@@ -51,7 +51,7 @@ class DatabaseSettings(_Group):
         default=15, description="Seconds after which the server ends a reader's or control statement."
     )
     append_timeout: Seconds = Field(
-        default=30, description="Seconds after which an append is given up; its requests get a 503."
+        default=15, description="Seconds after which an append is given up; its requests get a 503."
     )
     lock_timeout: Seconds = Field(default=5, description="Seconds to wait for a lock, appends and migrations included.")
     idle_in_transaction_timeout: Seconds = Field(

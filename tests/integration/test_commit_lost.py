@@ -1,4 +1,4 @@
-"""A connection lost at COMMIT: the writer asks whether the batch came through before it answers anybody."""
+"""A connection lost at COMMIT, or one that stalls: nobody is told before the writer knows, nothing is built on it."""
 
 import asyncio
 import shutil
@@ -17,14 +17,14 @@ from pydantic import SecretStr
 
 from factories import append, digests, prepared
 from tallystick.database.pools import Database
-from tallystick.errors import DatabaseDownError
+from tallystick.errors import DatabaseDownError, UnavailableError
 from tallystick.log.writer import Writer, WriterMetrics
 from tallystick.runtime.postgres import EmbeddedPostgres
 from tallystick.settings import DatabaseSettings, WriterSettings
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
-_COMMIT = b"COMMIT;"
+_COMMIT = b"commit\0"
 
 
 class CuttingProxy:
@@ -35,6 +35,8 @@ class CuttingProxy:
         self.cut: bool = False
         self.deliver: bool = False
         self.cuts: int = 0
+        self.stall_at: bytes | None = None
+        self.healed = asyncio.Event()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         upstream_reader, upstream_writer = await asyncio.open_unix_connection(self._server_socket)
@@ -49,6 +51,9 @@ class CuttingProxy:
                     await upstream_writer.drain()
                     await upstream_reader.read(65536)
                 break
+            if self.stall_at is not None and self.stall_at in chunk:
+                self.stall_at = None
+                await self.healed.wait()
             upstream_writer.write(chunk)
             await upstream_writer.drain()
         await _end(answers)
@@ -78,6 +83,14 @@ async def proxy(postgres: EmbeddedPostgres) -> AsyncGenerator[tuple[CuttingProxy
     shutil.rmtree(folder)
 
 
+def through(folder: Path, settings: DatabaseSettings, **changes: float) -> DatabaseSettings:
+    """The same database, reached through the proxy."""
+    assert settings.url is not None
+    name = settings.url.get_secret_value().partition("?")[0]
+    url = SecretStr(f"{name}?host={quote(str(folder), safe='')}&port=5432")
+    return DatabaseSettings.model_validate({"url": url, **changes})
+
+
 @pytest.mark.parametrize("delivered", [True, False])
 @pytest.mark.parametrize("with_key", [True, False])
 async def test_the_answer_is_what_came_of_the_commit(
@@ -89,9 +102,7 @@ async def test_the_answer_is_what_came_of_the_commit(
     with_key: bool,
 ) -> None:
     cutter, folder = proxy
-    assert database.settings.url is not None
-    name = database.settings.url.get_secret_value().partition("?")[0]
-    through_proxy = DatabaseSettings(url=SecretStr(f"{name}?host={quote(str(folder), safe='')}&port=5432"))
+    through_proxy = through(folder, database.settings)
     event = prepared(event_id="e-1" if with_key else None)
     async with AsyncExitStack() as stack:
         pools = await stack.enter_async_context(Database.from_settings(through_proxy))
@@ -115,3 +126,33 @@ async def test_the_answer_is_what_came_of_the_commit(
         again = await writer.append(append(log_id, event))
         assert again.stored[0] is not None
         assert again.stored[0].known is (delivered and with_key)
+
+
+@pytest.mark.parametrize("stall_at", [b"begin;", b"update tallystick.logs", b"COPY ", b"PGCOPY", b"commit\0"])
+async def test_a_stall_that_heals_leaves_nothing_behind(
+    proxy: tuple[CuttingProxy, Path], owner: Connection, database: Database, log_id: int, stall_at: bytes
+) -> None:
+    stalling, folder = proxy
+    settings = through(folder, database.settings, append_timeout=0.5, writer_connections=2)
+    async with AsyncExitStack() as stack:
+        pools = await stack.enter_async_context(Database.from_settings(settings))
+        writer = Writer(pools, WriterSettings(), digests(), WriterMetrics(CollectorRegistry()))
+        await writer.start()
+        stack.push_async_callback(writer.close)
+        stalling.stall_at = stall_at
+
+        (result,) = await asyncio.gather(writer.append(append(log_id, prepared())), return_exceptions=True)
+        assert isinstance(result, UnavailableError)
+        stalling.healed.set()
+        acknowledged: list[str] = []
+        async with asyncio.timeout(20):
+            while len(acknowledged) < 5:
+                (later,) = await asyncio.gather(writer.append(append(log_id, prepared())), return_exceptions=True)
+                if isinstance(later, BaseException):
+                    assert isinstance(later, UnavailableError)
+                else:
+                    acknowledged += [place.id for place in later.stored if place]
+
+    rows = await owner.fetch("select seq, body::jsonb ->> 'id' as id from tallystick.events order by seq")
+    assert [row["seq"] for row in rows] == list(range(len(rows)))
+    assert {row["id"] for row in rows} >= set(acknowledged)

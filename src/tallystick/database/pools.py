@@ -48,7 +48,7 @@ async def _nothing_to_reset(_: OwnConnection) -> None:
 Role: TypeAlias = Literal["writer", "reader", "control", "worker"]
 
 
-def _login(settings: DatabaseSettings, role: Role, *, lock_timeout: float | None = None) -> dict[str, Any]:
+def _login(settings: DatabaseSettings, role: Role) -> dict[str, Any]:
     """The arguments of a connection as one of the login roles.
 
     Raises:
@@ -67,7 +67,7 @@ def _login(settings: DatabaseSettings, role: Role, *, lock_timeout: float | None
         "server_settings": {
             "application_name": f"tallystick {role}",
             "statement_timeout": _milliseconds(statement_timeout),
-            "lock_timeout": _milliseconds(settings.lock_timeout if lock_timeout is None else lock_timeout),
+            "lock_timeout": _milliseconds(settings.lock_timeout),
             "idle_in_transaction_session_timeout": _milliseconds(settings.idle_in_transaction_timeout),
             "timezone": "UTC",
             "jit": "off",
@@ -135,16 +135,13 @@ class Database:
         for pool in (self.reader, self.control, self.worker):
             pool.terminate()
 
-    async def connect_writer(self, *, lock_timeout: float | None = None) -> OwnConnection:
+    async def connect_writer(self) -> OwnConnection:
         """Open a connection of the writer's own, which it keeps and closes.
-
-        Args:
-            lock_timeout: Seconds to wait for a lock; as in the settings when absent.
 
         Raises:
             OSError, asyncpg.PostgresError, TimeoutError: It could not be opened (see `database.outage`).
         """
-        return await asyncpg.connect(**_login(self.settings, "writer", lock_timeout=lock_timeout))
+        return await asyncpg.connect(**_login(self.settings, "writer"))
 
     @asynccontextmanager
     async def log_session(self, log_id: int) -> AsyncGenerator[Connection]:

@@ -6,23 +6,22 @@ The rows of the batch's logs stay locked until the commit, so within a log the o
 import asyncio
 import io
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Final, TypeAlias
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
 
-import orjson
+import asyncpg
 
 from tallystick.database.pools import OwnConnection
-from tallystick.errors import ConflictError, Flaw, TallystickError
 from tallystick.log import copyrows
 from tallystick.log.identity import RANDOM_BITS, make_id
 from tallystick.log.lanes import Append, Outcome, Stored
-from tallystick.log.model import PreparedEvent, form_head
-from tallystick.log.retries import Digests, Scope
+from tallystick.log.model import form_head
+from tallystick.log.plan import New, Plan, Result
+from tallystick.log.retries import DigestKeys
+from tallystick.log.retry_book import RetryBook, keep, look_up
 from tallystick.log.timestamps import format_milliseconds
 from tallystick_tlog.leaf import leaf_hash
-
-Result: TypeAlias = "Outcome | TallystickError"
 
 SLICE: Final = 500
 """Events that are finished before the event loop gets its turn: about three milliseconds."""
@@ -30,8 +29,11 @@ SLICE: Final = 500
 _RANDOM_BYTES: Final = 5
 _RANDOM_MASK: Final = (1 << RANDOM_BITS) - 1
 
-_LOCK_ONE = "select id from tallystick.logs where id = any($1::int[]) for no key update"
-_LOCK_MANY = "select id from tallystick.logs where id = any($1::int[]) order by id for no key update skip locked"
+_TODAY = "(clock_timestamp() at time zone 'UTC')::date - date '1970-01-01' as day"
+_LOCK_ONE = f"select id, {_TODAY} from tallystick.logs where id = any($1::int[]) for no key update"  # noqa: S608
+_LOCK_MANY = f"""
+select id, {_TODAY} from tallystick.logs where id = any($1::int[]) order by id
+   for no key update skip locked"""  # noqa: S608  # constants
 _GROW = """
 update tallystick.logs as log
    set size = log.size + grown.events,
@@ -47,11 +49,9 @@ update tallystick.logs as log
   from unnest($1::int[], $2::bigint[]) as grown (id, events) join free using (id)
  where log.id = grown.id
 returning log.id, log.size, (extract(epoch from log.last_at) * 1000)::bigint as last_ms"""  # noqa: S608  # constants
-_KNOWN = """
-select scope, log_id, key, digest, key_id, answer
-  from unnest($1::text[], $2::int[], $3::text[]) as asked (scope, log_id, key)
-  join tallystick.retry_keys using (scope, log_id, key)
- where day >= (clock_timestamp() at time zone 'UTC')::date - 1"""
+
+
+_ORDERLY_REFUSALS = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.LockNotAvailableError)
 
 
 class CommitLostError(Exception):
@@ -91,75 +91,55 @@ class Appended:
     probe: Probe | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    digest: bytes
-    key_id: str
-    answer: str
-
-
-@dataclass(eq=False, slots=True)
-class _New:
-    """A new event, and where it came to lie."""
-
-    event: PreparedEvent
-    stored: Stored | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Again:
-    """An event that comes twice in the batch: the answer is the first one's."""
-
-    first: _New
-
-
-@dataclass(slots=True)
-class _Plan:
-    """What of one request is new, event by event; None for a conflict."""
-
-    append: Append
-    slots: "Sequence[_Slot]"
-
-    @property
-    def new(self) -> list[_New]:
-        return [slot for slot in self.slots if isinstance(slot, _New)]
-
-
-_Slot: TypeAlias = _New | _Again | Stored | None
-_Key: TypeAlias = tuple[Scope, int, str]
-
-
-async def append_batch(connection: OwnConnection, batch: Sequence[Append], digests: Digests) -> Appended:
+async def append_batch(
+    connection: OwnConnection, batch: Sequence[Append], digests: DigestKeys, *, lock_timeout: float
+) -> Appended:
     """Append a batch in one transaction.
+
+    On anything but an orderly refusal the connection is terminated, not rolled back: what the server still does with
+    it is not known, and nothing later may become part of an old transaction.
 
     Args:
         connection: Of the writer role, in no transaction.
         batch: Requests; those of one log in the order they are to be stored.
         digests: Of retry keys.
+        lock_timeout: Seconds to wait for a log that another transaction holds.
 
     Raises:
         CommitLostError: Ask for the outcome, by its probe, before anything else.
         asyncpg.PostgresError: Refused before the commit; nothing was stored.
     """
     appended = Appended()
-    transaction = connection.transaction()
-    await transaction.start()
     try:
+        await connection.execute(f"begin; set local lock_timeout = {lock_timeout * 1000:.0f}")
         if any(append.has_keys for append in batch):
             await _append_with_keys(connection, batch, digests, appended)
         else:
             await _append_plain(connection, batch, appended)
+    except _ORDERLY_REFUSALS:
+        await _roll_back(connection)
+        raise
     except BaseException:
-        if not connection.is_closed():
-            await transaction.rollback()
+        connection.terminate()
         raise
     try:
-        await transaction.commit()
+        tag = await connection.execute("commit")
     except (Exception, asyncio.CancelledError) as error:
         # Even a time-out may come after the server committed: nobody may be told before it was asked.
         connection.terminate()
         raise CommitLostError(appended) from error
+    if tag != "COMMIT":  # a transaction that had failed answers ROLLBACK
+        connection.terminate()
+        raise asyncpg.InterfaceError(f"the server answered {tag} to COMMIT")
     return appended
+
+
+async def _roll_back(connection: OwnConnection) -> None:
+    try:
+        await connection.execute("rollback")
+    except BaseException:
+        connection.terminate()
+        raise
 
 
 async def was_committed(connection: OwnConnection, probe: Probe) -> bool:
@@ -181,28 +161,26 @@ async def _append_plain(connection: OwnConnection, batch: Sequence[Append], appe
     heads = await connection.fetch(query, list(counts), list(counts.values()))
     free = {head["id"] for head in heads}
     appended.set_aside = [append for append in batch if append.log_id not in free]
-    plans = [_Plan(append, [_New(event) for event in append.events]) for append in batch if append.log_id in free]
+    plans = [Plan(append, [New(event) for event in append.events]) for append in batch if append.log_id in free]
     await _store(connection, plans, heads, appended)
     for plan in plans:
-        appended.results[plan.append] = _outcome(plan)
+        appended.results[plan.append] = plan.outcome()
 
 
 async def _append_with_keys(
-    connection: OwnConnection, batch: Sequence[Append], digests: Digests, appended: Appended
+    connection: OwnConnection, batch: Sequence[Append], digests: DigestKeys, appended: Appended
 ) -> None:
     log_ids = list({append.log_id for append in batch})
     locked = await connection.fetch(_LOCK_ONE if len(log_ids) == 1 else _LOCK_MANY, log_ids)
     free = {row["id"] for row in locked}
     appended.set_aside = [append for append in batch if append.log_id not in free]
     kept = [append for append in batch if append.log_id in free]
-    # A statement of its own: a snapshot taken before the lock wait would miss the key that was just committed.
-    known = await _look_up(connection, kept)
-    book = _Book(digests, known)
-    plans: list[_Plan] = []
+    book = RetryBook(digests, await look_up(connection, kept))
+    plans: list[Plan] = []
     repeats: list[tuple[Append, Append]] = []
     for append in kept:
         verdict = book.plan(append)
-        if isinstance(verdict, _Plan):
+        if isinstance(verdict, Plan):
             plans.append(verdict)
         elif isinstance(verdict, Append):
             repeats.append((append, verdict))
@@ -215,80 +193,16 @@ async def _append_with_keys(
     heads = await connection.fetch(_GROW, list(counts), list(counts.values())) if counts else []
     await _store(connection, plans, heads, appended)
     for plan in plans:
-        appended.results[plan.append] = _outcome(plan)
+        appended.results[plan.append] = plan.outcome()
     for append, original in repeats:
         result = appended.results[original]
         appended.results[append] = Outcome((), result.answer) if isinstance(result, Outcome) else result
-    await _keep_keys(connection, plans, digests, appended)
+    await keep(connection, plans, appended.results, digests, day=locked[0]["day"] if locked else 0)
 
 
-async def _look_up(connection: OwnConnection, appends: Sequence[Append]) -> dict[_Key, _Known]:
-    keys: list[_Key] = []
-    for append in appends:
-        if append.key is not None:
-            keys.append(("request", append.log_id, append.key.key))
-        keys.extend(("event", append.log_id, event.event_id) for event in append.events if event.event_id is not None)
-    rows = await connection.fetch(
-        _KNOWN, [scope for scope, _, _ in keys], [log_id for _, log_id, _ in keys], [key for _, _, key in keys]
-    )
-    return {
-        (row["scope"], row["log_id"], row["key"]): _Known(row["digest"], row["key_id"], row["answer"]) for row in rows
-    }
-
-
-class _Book:
-    """The retry keys of a batch: those of the database, and those that earlier requests of the batch bring."""
-
-    def __init__(self, digests: Digests, known: Mapping[_Key, _Known]) -> None:
-        self._digests = digests
-        self._known = known
-        self._requests: dict[_Key, Append] = {}
-        self._events: dict[_Key, _New] = {}
-
-    def plan(self, append: Append) -> "_Plan | Append | Result":
-        """Decide what of a request is new.
-
-        Returns:
-            A plan; or the earlier request of the batch whose answer is also this one's; or the answer.
-        """
-        if append.key is not None:
-            request_key: _Key = ("request", append.log_id, append.key.key)
-            if (known := self._known.get(request_key)) is not None:
-                if self._same("request", append.key.content, known):
-                    return Outcome((), known.answer.encode())
-                return _request_conflict(append.key.key)
-            if (original := self._requests.get(request_key)) is not None:
-                same = original.key is not None and original.key.content == append.key.content
-                return original if same else _request_conflict(append.key.key)
-        brought: dict[_Key, _New] = {}
-        slots = [self._slot(append.log_id, event, brought) for event in append.events]
-        if None in slots and not append.skip_conflicts:
-            return _event_conflict(append, [index for index, slot in enumerate(slots) if slot is None])
-        self._events |= brought
-        if append.key is not None:
-            self._requests["request", append.log_id, append.key.key] = append
-        return _Plan(append, slots)
-
-    def _slot(self, log_id: int, event: PreparedEvent, brought: dict[_Key, _New]) -> _Slot:
-        if event.event_id is None or event.canonical is None:
-            return _New(event)
-        key: _Key = ("event", log_id, event.event_id)
-        if (known := self._known.get(key)) is not None:
-            if not self._same("event", event.canonical, known):
-                return None
-            return Stored(**orjson.loads(known.answer), known=True)
-        if (earlier := self._events.get(key) or brought.get(key)) is not None:
-            return _Again(earlier) if earlier.event.canonical == event.canonical else None
-        new = brought[key] = _New(event)
-        return new
-
-    def _same(self, scope: Scope, content: bytes, known: _Known) -> bool:
-        return self._digests.match(scope, content, digest=known.digest, key_id=known.key_id)
-
-
-async def _store(connection: OwnConnection, plans: Sequence[_Plan], heads: Sequence[Any], appended: Appended) -> None:
+async def _store(connection: OwnConnection, plans: Sequence[Plan], heads: Sequence[Any], appended: Appended) -> None:
     """Give the new events of all plans their seqs, and copy them."""
-    new: dict[int, list[_New]] = {}
+    new: dict[int, list[New]] = {}
     for plan in plans:
         new.setdefault(plan.append.log_id, []).extend(plan.new)
     if not any(new.values()):
@@ -311,7 +225,7 @@ async def _store(connection: OwnConnection, plans: Sequence[_Plan], heads: Seque
     )
 
 
-def _finish(part: Sequence[_New], log_id: int, first_seq: int, received_ms: int, appended: Appended) -> list[bytes]:
+def _finish(part: Sequence[New], log_id: int, first_seq: int, received_ms: int, appended: Appended) -> list[bytes]:
     """Finish the bodies of consecutive events; returns their rows."""
     received_at = format_milliseconds(received_ms)
     received_us = received_ms * 1000
@@ -328,69 +242,3 @@ def _finish(part: Sequence[_New], log_id: int, first_seq: int, received_ms: int,
         if appended.probe is None:
             appended.probe = Probe(log_id, seq, received_ms, leaf)
     return rows
-
-
-def _outcome(plan: _Plan) -> Outcome:
-    stored = [_stored(slot) for slot in plan.slots]
-    return Outcome(stored, plan.append.render(stored))
-
-
-def _stored(slot: _Slot) -> Stored | None:
-    if isinstance(slot, _New):
-        return slot.stored
-    if isinstance(slot, _Again):
-        first = slot.first.stored
-        return first and replace(first, known=True)
-    return slot
-
-
-async def _keep_keys(connection: OwnConnection, plans: Sequence[_Plan], digests: Digests, appended: Appended) -> None:
-    rows: dict[_Key, tuple[str, bytes, str]] = {}
-    for plan in plans:
-        log_id = plan.append.log_id
-        for new in plan.new:
-            event = new.event
-            if event.event_id is not None and event.canonical is not None and new.stored is not None:
-                answer = event_answer(new.stored).decode()
-                rows["event", log_id, event.event_id] = (*digests.make("event", event.canonical), answer)
-        result = appended.results[plan.append]
-        if plan.append.key is not None and isinstance(result, Outcome):
-            kept = digests.make("request", plan.append.key.content)
-            rows["request", log_id, plan.append.key.key] = (*kept, result.answer.decode())
-    if rows:
-        await connection.execute(
-            """insert into tallystick.retry_keys (day, scope, log_id, key, digest, key_id, answer)
-               select (clock_timestamp() at time zone 'UTC')::date, scope, log_id, key, digest, key_id, answer
-                 from unnest($1::text[], $2::int[], $3::text[], $4::text[], $5::bytea[], $6::text[])
-                      as kept (scope, log_id, key, key_id, digest, answer)""",
-            [scope for scope, _, _ in rows],
-            [log_id for _, log_id, _ in rows],
-            [key for _, _, key in rows],
-            [key_id for key_id, _, _ in rows.values()],
-            [digest for _, digest, _ in rows.values()],
-            [answer for _, _, answer in rows.values()],
-        )
-
-
-def event_answer(stored: Stored) -> bytes:
-    """The 201's body: what a retry is answered again."""
-    return orjson.dumps(
-        {"id": stored.id, "seq": stored.seq, "leaf_hash": stored.leaf_hash, "received_at": stored.received_at}
-    )
-
-
-def _request_conflict(key: str) -> ConflictError:
-    return ConflictError(
-        f"the Idempotency-Key {key!r} came before with another request: use a new key for new content",
-        flaws=[Flaw("was used for another request", parameter="Idempotency-Key")],
-    )
-
-
-def _event_conflict(append: Append, indexes: Sequence[int]) -> ConflictError:
-    return ConflictError(
-        "an event with the same event_id but other content is stored: a new event needs a new event_id",
-        flaws=[
-            Flaw("was used for an event with other content", pointer="/event_id", index=index if append.bulk else None)
-            for index in indexes
-        ],
-    )

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+import orjson
+
 from tallystick.errors import OverloadedError
 from tallystick.log.model import PreparedEvent
 from tallystick.log.retries import RequestKey
@@ -30,6 +32,11 @@ class Stored:
     leaf_hash: str
     received_at: str
     known: bool = False
+
+    def answer(self) -> bytes:
+        """The 201's body: what a retry is answered again."""
+        fields = {"id": self.id, "seq": self.seq, "leaf_hash": self.leaf_hash, "received_at": self.received_at}
+        return orjson.dumps(fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +172,14 @@ class Lanes:
             settings.queue_events - int(settings.queue_events * share),
             settings.queue_bytes - int(settings.queue_bytes * share),
         )
+
+    def take_all(self) -> list[Append]:
+        """Take every request that waits, of all logs."""
+        taken: list[Append] = []
+        for logs in self._lanes.values():
+            while logs:
+                taken.append(self._pop(logs, next(iter(logs))))
+        return taken
 
     def put_back(self, appends: Iterable[Append]) -> None:
         """Return requests that were taken, in order and before all others of their logs, as patient ones."""

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,12 +16,41 @@ class RequestKey:
     """The `Idempotency-Key` of a whole request (draft-ietf-httpapi-idempotency-key-header).
 
     Attributes:
-        key: As the client sent it.
-        content: SHA-256 of everything that makes the request the same: operation, options and decompressed body.
+        sent: As the client sent it.
+        content: SHA-256 of everything that makes the request the same: operation and decompressed body.
+        client: Whose key it is: two principals of a tenant may use the same one.
     """
 
-    key: str
+    sent: str
     content: bytes
+    client: str = ""
+
+    @property
+    def stored(self) -> str:
+        """What it is looked up by."""
+        return hashlib.sha256(f"{self.client}\0{self.sent}".encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class DigestKeys:
+    """The keys that one batch makes and matches digests with, however they are rotated meanwhile.
+
+    Attributes:
+        active_id: Id of the key that new digests are made with.
+        secrets: All keys by id.
+    """
+
+    active_id: str
+    secrets: Mapping[str, bytes]
+
+    def make(self, scope: Scope, content: bytes) -> bytes:
+        """Digest with the active key: 32 bytes."""
+        return _digest(self.secrets[self.active_id], scope, content)
+
+    def match(self, scope: Scope, content: bytes, *, digest: bytes, key_id: str) -> bool:
+        """Tell whether a stored digest was made of this content. False where its key is gone."""
+        secret = self.secrets.get(key_id)
+        return secret is not None and hmac.compare_digest(_digest(secret, scope, content), digest)
 
 
 class Digests:
@@ -33,15 +63,12 @@ class Digests:
     def __init__(self, keys: SigningKeys) -> None:
         self._keys = keys
 
-    def make(self, scope: Scope, content: bytes) -> tuple[str, bytes]:
-        """Digest with the active key; returns that key's id and 32 bytes."""
-        key_id = self._keys.active_id
-        return key_id, _digest(self._keys.keys[key_id], scope, content)
-
-    def match(self, scope: Scope, content: bytes, *, digest: bytes, key_id: str) -> bool:
-        """Tell whether a stored digest was made of this content. False where its key is gone."""
-        secret = self._keys.keys.get(key_id)
-        return secret is not None and hmac.compare_digest(_digest(secret, scope, content), digest)
+    def for_batch(self) -> DigestKeys:
+        """The keys as they are now."""
+        while True:
+            active_id, secrets = self._keys.active_id, self._keys.keys
+            if active_id in secrets:  # else they were rotated between the two looks
+                return DigestKeys(active_id, secrets)
 
 
 def _digest(secret: bytes, scope: Scope, content: bytes) -> bytes:

@@ -73,7 +73,7 @@ class Writer:
     def __init__(self, database: Database, settings: WriterSettings, digests: Digests, metrics: WriterMetrics) -> None:
         self._database = database
         self._settings = settings
-        self.digests = digests
+        self._digests = digests
         self._metrics = metrics
         self._lanes = Lanes(settings)
         self._ready = {patient: asyncio.Event() for patient in (False, True)}
@@ -115,6 +115,7 @@ class Writer:
         if self._closing:
             raise UnavailableError("this process is shutting down; send the request again", retry_after=1)
         self._lanes.offer(append)
+        self._metrics.waiting.set(self._lanes.held_events)
         if not self._lanes.is_busy(append):  # else its log's worker comes back for it
             self._wake(self._lanes.is_patient(append))
         return await append.done
@@ -129,14 +130,15 @@ class Writer:
         while batch := await self._next_batch(patient=patient):
             try:
                 if connection is None or connection.is_closed():
-                    lock_timeout = None if patient else _SHARED_LOCK_TIMEOUT
-                    connection = await self._database.connect_writer(lock_timeout=lock_timeout)
+                    connection = await self._database.connect_writer()
                 await self._store(connection, batch, patient=patient)
             except TallystickError as error:
                 self._fail(batch, error, reason=error.slug)
             except OUTAGES as error:
                 _log.warning("append failed", reason=type(error).__name__)
-                self._fail(batch, _down(), reason=type(error).__name__)
+                # A server that hangs would let those behind hang as long again.
+                behind = self._lanes.take_all() if isinstance(error, TimeoutError) else []
+                self._fail([*batch, *behind], _down(), reason=type(error).__name__)
             except Exception:  # noqa: BLE001  # a bug fails its batch, never the worker
                 _log.exception("append failed")
                 self._fail(batch, TallystickError("the event could not be stored"), reason="bug")
@@ -160,7 +162,7 @@ class Writer:
     async def _store(self, connection: OwnConnection, batch: Sequence[Append], *, patient: bool) -> None:
         started = monotonic()
         try:
-            appended = await self._append_for_sure(connection, batch)
+            appended = await self._append_for_sure(connection, batch, patient=patient)
         except asyncpg.LockNotAvailableError:
             if patient:
                 raise
@@ -168,6 +170,8 @@ class Writer:
             return
         except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
             self._metrics.failures.labels(reason=error.sqlstate).inc()
+            if isinstance(error, asyncpg.CheckViolationError) and not error.constraint_name:
+                raise _without_partition() from error
             if len(batch) == 1:
                 self._answer(batch[0], _refused(error))
                 return
@@ -177,11 +181,13 @@ class Writer:
         self._metrics.seconds.observe(monotonic() - started)
         self._settle(appended)
 
-    async def _append_for_sure(self, connection: OwnConnection, batch: Sequence[Append]) -> Appended:
+    async def _append_for_sure(self, connection: OwnConnection, batch: Sequence[Append], *, patient: bool) -> Appended:
         """Append, and learn the outcome where the connection was lost at COMMIT."""
+        settings = self._database.settings
+        lock_timeout = settings.lock_timeout if patient else _SHARED_LOCK_TIMEOUT
         try:
-            async with asyncio.timeout(self._database.settings.append_timeout):
-                return await append_batch(connection, batch, self.digests)
+            async with asyncio.timeout(settings.append_timeout):
+                return await append_batch(connection, batch, self._digests.for_batch(), lock_timeout=lock_timeout)
         except CommitLostError as lost:
             self._metrics.failures.labels(reason="commit lost").inc()
             if lost.appended.probe is None or await self._learn(lost.appended.probe):
@@ -245,3 +251,8 @@ def _down() -> DatabaseDownError:
 def _refused(error: asyncpg.PostgresError) -> TallystickError:
     _log.warning("event refused by the database", sqlstate=error.sqlstate)
     return InvalidError(f"the database refuses the event (SQLSTATE {error.sqlstate}); check its timestamp and texts")
+
+
+def _without_partition() -> UnavailableError:
+    _log.error("no partition takes rows of now: is the worker running?")
+    return UnavailableError("the server is not prepared for today's events; nothing was stored", retry_after=60)
