@@ -1,9 +1,15 @@
 """Migrations: applied once, in order, by one process at a time; what was decided stays decided."""
 
 import asyncio
+import re
+import tempfile
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TypeAlias
+from urllib.parse import parse_qs, quote, urlsplit
 
 import asyncpg
 import pytest
@@ -15,7 +21,7 @@ from tallystick.database.migrate import migrate, migrations
 from tallystick.database.partitions import AHEAD_DAYS, maintain, partitions_until
 from tallystick.database.pools import Database
 from tallystick.errors import ConfigurationError
-from tallystick.runtime.postgres import EmbeddedPostgres
+from tallystick.runtime.postgres import PORT, EmbeddedPostgres
 from tallystick.settings import DatabaseSettings
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -74,6 +80,75 @@ async def test_a_newer_schema_is_left_as_it_is(empty: Empty) -> None:
     await empty.owner.execute("insert into tallystick.migrations (version, name, checksum) values (99, 'next', 'x')")
 
     assert await migrate(empty.settings) == []
+    await empty.owner.close()
+
+
+@asynccontextmanager
+async def posing_as(version: bytes, settings: DatabaseSettings, folder: Path) -> AsyncGenerator[DatabaseSettings]:
+    """The same database behind a door that gives another version of the server."""
+    assert settings.url is not None
+    host = parse_qs(urlsplit(settings.url.get_secret_value()).query)["host"][0]
+    told = re.compile(rb"(?<=server_version\0)\d+")
+
+    async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while chunk := await source.read(65_536):
+                sink.write(told.sub(version, chunk))
+                await sink.drain()
+        sink.close()
+
+    async def visit(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        inside, outside = await asyncio.open_unix_connection(f"{host}/.s.PGSQL.{PORT}")
+        await asyncio.gather(pump(reader, outside), pump(inside, writer))
+
+    async with await asyncio.start_unix_server(visit, folder / f".s.PGSQL.{PORT}"):
+        url = settings.url.get_secret_value().replace(quote(host, safe=""), quote(str(folder), safe=""))
+        yield settings.model_copy(update={"url": SecretStr(url)})
+
+
+@pytest.mark.parametrize(("version", "old"), [(b"14", True), (b"15", False)])
+async def test_too_old_a_server_is_refused(empty: Empty, version: bytes, old: bool) -> None:
+    with tempfile.TemporaryDirectory(prefix="ts-") as folder:  # a socket's path is short
+        async with posing_as(version, empty.settings, Path(folder)) as settings:
+            if old:
+                with pytest.raises(ConfigurationError, match="is PostgreSQL 14, and 15 is the oldest"):
+                    await migrate(settings)
+            else:
+                assert await migrate(settings)
+    made = await empty.owner.fetchval("select exists (select from pg_namespace where nspname = 'tallystick')")
+    assert made is not old
+    await empty.owner.close()
+
+
+async def open_public(empty: Empty, postgres: EmbeddedPostgres, *owner: str) -> None:
+    """Leave `public` as an upgrade from an old server does."""
+    assert empty.settings.url is not None
+    name = await empty.owner.fetchval("select current_database()")
+    superuser: Connection = await asyncpg.connect(postgres.url(user="postgres", database=name))
+    await superuser.execute("grant create on schema public to public")
+    for role in owner:
+        await superuser.execute(f"alter schema public owner to {role}")
+    await superuser.close()
+
+
+async def test_public_is_closed_where_it_was_open(empty: Empty, postgres: EmbeddedPostgres) -> None:
+    await open_public(empty, postgres)
+    lines: list[str] = []
+    await migrate(empty.settings, lines.append)
+
+    async with Database.from_settings(empty.settings) as database, database.reader.acquire() as reader:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await reader.execute("create table public.planted (x int)")
+    assert not [line for line in lines if "public" in line]
+    await empty.owner.close()
+
+
+async def test_a_public_that_the_owner_cannot_close_is_told(empty: Empty, postgres: EmbeddedPostgres) -> None:
+    await open_public(empty, postgres, "postgres")
+    lines: list[str] = []
+    assert await migrate(empty.settings, lines.append)
+
+    assert "revoke create on schema public from public" in lines[-1]
     await empty.owner.close()
 
 

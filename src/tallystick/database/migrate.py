@@ -20,6 +20,8 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 _LOCK_KEY = 0x7A11_7571
 _FILE_NAME = re.compile(r"(\d{4})_(\w+)\.sql")
 _LOCK_ATTEMPTS = 20
+_OLDEST_MAJOR = 15
+"""Before it, everybody may make objects in the schema `public`."""
 
 _BOOK = """
 create schema if not exists tallystick;
@@ -159,18 +161,40 @@ async def _set_passwords(connection: Connection, passwords: Mapping[str, str]) -
             await connection.execute(quoted)
 
 
+def _check_version(connection: Connection) -> None:
+    version = connection.get_server_version()
+    if version.major < _OLDEST_MAJOR:
+        raise ConfigurationError(
+            f"this server is PostgreSQL {version.major}, and {_OLDEST_MAJOR} is the oldest that can be used: "
+            "upgrade it, or name another in TALLYSTICK_DATABASE__URL"
+        )
+
+
+async def _warn_of_open_schema(connection: Connection, report: Callable[[str], None]) -> None:
+    """Say so where only an administrator can close `public`."""
+    opened = await connection.fetchval(
+        """select exists (select from pg_namespace
+            where nspname = 'public' and has_schema_privilege('tallystick_reader', oid, 'create'))"""
+    )
+    if opened:
+        report(
+            "everybody may make objects in the schema public: as its owner, revoke create on schema public from public"
+        )
+
+
 async def migrate(settings: DatabaseSettings, report: Callable[[str], None] = lambda _: None) -> list[Migration]:
     """Bring the schema to this release's state; a newer schema is left as it is.
 
     Args:
         settings: `url` must be of the schema's owner.
-        report: Called with a line for each migration that was applied.
+        report: Called with a line for each migration that was applied, and for what an administrator should mend.
 
     Returns:
         The migrations that were applied now.
 
     Raises:
-        ConfigurationError: No URL, a contradiction with what was decided before, or an applied file that has changed.
+        ConfigurationError: No URL, too old a server, a contradiction with what was decided before, or an applied file
+            that has changed.
     """
     if settings.url is None:
         raise ConfigurationError("set TALLYSTICK_DATABASE__URL, or start everything with `tallystick up`")
@@ -180,11 +204,13 @@ async def migrate(settings: DatabaseSettings, report: Callable[[str], None] = la
         statement_cache_size=settings.statement_cache,
     )
     try:
+        _check_version(connection)
         new: list[Migration] = []
         for migration in await _pending(connection, settings.timescaledb):
             if await _apply(connection, migration, settings.lock_timeout):
                 new.append(migration)
                 report(f"migration {migration.version:04d} {migration.name.replace('_', ' ')}")
+        await _warn_of_open_schema(connection, report)
         await _set_passwords(connection, read_role_passwords(settings.role_passwords))
         await make_partitions(connection, settings.partition_interval)
         return new

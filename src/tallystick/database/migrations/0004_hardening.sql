@@ -2,3 +2,12 @@
 
 -- For all schemas: the grant of EXECUTE to everybody is built in, and only a revocation that names no schema takes it away.
 alter default privileges revoke execute on functions from public;
+
+-- A database that was upgraded from PostgreSQL 14 or older still lets everybody make objects in `public`.
+do $public$
+begin
+    revoke create on schema public from public;
+exception
+    when insufficient_privilege or invalid_schema_name then null;
+end
+$public$;
