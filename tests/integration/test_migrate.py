@@ -231,15 +231,22 @@ async def test_partitions_are_not_made_without_measure(owner: Connection, span: 
         )
 
 
+async def make_old_retry_keys(owner: Connection) -> str:
+    """A partition that the next round of maintenance drops; returns its name."""
+    day = datetime.now(UTC).date() - timedelta(days=2)
+    name = f"retry_keys_{day:%Y%m%d}"
+    await owner.execute(
+        f"create table tallystick.{name} partition of tallystick.retry_keys "
+        f"for values from ('{day}') to ('{day + timedelta(days=1)}')"
+    )
+    return name
+
+
 async def test_old_retry_keys_and_revocations_go(database: Database, owner: Connection) -> None:
     log_id = await make_log(owner)
     today = datetime.now(UTC).date()
-    old = today - timedelta(days=2)
-    await owner.execute(
-        f"create table tallystick.retry_keys_{old:%Y%m%d} partition of tallystick.retry_keys "
-        f"for values from ('{old}') to ('{old + timedelta(days=1)}')"
-    )
-    for day in (old, today - timedelta(days=1), today):
+    old = await make_old_retry_keys(owner)
+    for day in (today - timedelta(days=2), today - timedelta(days=1), today):
         await owner.execute(
             "insert into tallystick.retry_keys values ($1, 'event', $2, 'k', 'd', 'id', '{}')", day, log_id
         )
@@ -253,10 +260,38 @@ async def test_old_retry_keys_and_revocations_go(database: Database, owner: Conn
 
     done = await maintain(database, "month")
 
-    assert done["dropped"] == [f"retry_keys_{old:%Y%m%d}"]
+    assert done["dropped"] == [old]
     kept = await owner.fetch("select day from tallystick.retry_keys order by day")
     assert [row["day"] for row in kept] == [today - timedelta(days=1), today]
     assert [row["value"] for row in await owner.fetch("select value from tallystick.revocations")] == ["to come"]
+
+
+async def test_retry_keys_that_somebody_reads_stay_until_the_next_round(
+    database: Database, owner: Connection, log_id: int
+) -> None:
+    assert database.settings.url is not None
+    old = await make_old_retry_keys(owner)
+    last = await owner.fetchval(
+        "select max(inhrelid::regclass::text) from pg_inherits where inhparent = 'tallystick.events'::regclass"
+    )
+    await owner.execute(f"drop table {last}")
+    backup: Connection = await asyncpg.connect(database.settings.url.get_secret_value())
+    writer = await database.connect_writer()
+    await writer.execute("set statement_timeout = '3s'")  # maintenance may wait 5 for a lock, and appends behind it
+    append = "insert into tallystick.retry_keys values ((now() at time zone 'UTC')::date, 'event', $1, $2, '', '', '')"
+
+    async with asyncio.timeout(30):
+        async with backup.transaction():
+            await backup.execute("select from tallystick.retry_keys")
+            maintenance = asyncio.create_task(maintain(database, "month"))
+            number = 0
+            while not maintenance.done():
+                await writer.execute(append, log_id, str(number))
+                number += 1
+            assert await maintenance == {"made": [last.removeprefix("tallystick.")], "dropped": []}
+        assert (await maintain(database, "month"))["dropped"] == [old]
+    await writer.close()
+    await backup.close()
 
 
 async def test_versions_of_tenants_become_visible_in_order(database: Database, owner: Connection) -> None:

@@ -11,3 +11,8 @@ exception
     when insufficient_privilege or invalid_schema_name then null;
 end
 $public$;
+
+-- Whoever waits for a lock on a parent makes appends queue behind it: give up soon, the worker asks again.
+alter function tallystick.drop_old_retry_keys() set lock_timeout = '200ms';
+alter function tallystick.make_event_partitions(text, timestamptz) set lock_timeout = '200ms';
+alter function tallystick.make_retry_key_partitions(date) set lock_timeout = '200ms';
