@@ -16,7 +16,7 @@ from tallystick.errors import ConflictError, InvalidError, OverloadedError, Unav
 from tallystick.log.identity import parse_id
 from tallystick.log.retries import RequestKey
 from tallystick.log.writer import Writer, WriterMetrics
-from tallystick.settings import WriterSettings
+from tallystick.settings import DatabaseSettings, WriterSettings
 from tallystick_tlog import leaf_hash
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -244,3 +244,49 @@ async def test_a_lost_connection_fails_its_batch_and_the_next_one_goes_through(
     assert all(isinstance(result, UnavailableError) for result in results if isinstance(result, BaseException))
     assert stored >= 4
     assert len(await stored_bodies(owner, log_id)) == stored + 1
+
+
+async def test_a_key_is_kept_with_the_day_of_the_database_and_its_answer(
+    writer: Writer, owner: Connection, log_id: int
+) -> None:
+    key = RequestKey("k-1", b"content", "issuer ada")
+    outcome = await writer.append(append(log_id, prepared(event_id="é-1"), key=key))
+
+    rows = await owner.fetch("select *, day = (now() at time zone 'UTC')::date as today from tallystick.retry_keys")
+    kept = {row["scope"]: row for row in rows}
+    assert kept["event"]["key"] == "é-1"
+    assert kept["request"]["key"] == key.stored
+    assert kept["request"]["answer"] == kept["event"]["answer"] == outcome.answer.decode()
+    assert {(row["log_id"], row["key_id"], len(row["digest"]), row["today"]) for row in rows} == {
+        (log_id, "k1", 32, True)
+    }
+
+
+async def test_no_partition_for_retry_keys_is_the_servers_fault(writer: Writer, owner: Connection, log_id: int) -> None:
+    today = await owner.fetchval("select to_char(now() at time zone 'UTC', 'YYYYMMDD')")
+    await owner.execute(f"alter table tallystick.retry_keys detach partition tallystick.retry_keys_{today}")
+
+    with pytest.raises(UnavailableError, match="not prepared for today"):
+        await writer.append(append(log_id, prepared(event_id="e-1")))
+    await writer.append(append(log_id, prepared()))
+    assert len(await stored_bodies(owner, log_id)) == 1
+
+
+async def test_what_waits_behind_a_time_out_fails_with_it(
+    database_settings: DatabaseSettings, owner: Connection, log_id: int
+) -> None:
+    settings = database_settings.model_copy(update={"append_timeout": 0.5, "writer_connections": 2})
+    other = await make_log(owner)
+    async with Database.from_settings(settings) as pools, asyncio.timeout(10):
+        writer = Writer(pools, WriterSettings(), digests(), WriterMetrics(CollectorRegistry()))
+        await writer.start()
+        async with owner.transaction():
+            await owner.execute("lock table tallystick.events in access exclusive mode")
+            waiting = [asyncio.create_task(writer.append(append(log_id, prepared())))]
+            await asyncio.sleep(0)
+            waiting += [asyncio.create_task(writer.append(append(log, prepared()))) for log in (log_id, other) * 5]
+            results = await asyncio.gather(*waiting, return_exceptions=True)
+        assert all(isinstance(result, UnavailableError) for result in results)
+        await writer.append(append(log_id, prepared()))
+        await writer.close()
+    assert len(await stored_bodies(owner, log_id)) == 1

@@ -31,7 +31,7 @@ async def writer(database: Database) -> AsyncGenerator[OwnConnection]:
 @pytest_asyncio.fixture
 async def stored(writer: OwnConnection, owner: Connection, log_id: int) -> asyncpg.Record:
     """An event that the writer stored."""
-    await append_batch(writer, [append(log_id, prepared(event_id="e-1"))], digests())
+    await append_batch(writer, [append(log_id, prepared(event_id="e-1"))], digests().for_batch(), lock_timeout=1)
     row = await owner.fetchrow("select * from tallystick.events where log_id = $1", log_id)
     assert row is not None
     return row

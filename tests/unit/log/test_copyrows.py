@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallystick.log.copyrows import HEADER, TRAILER, event_row
+from tallystick.log.copyrows import HEADER, TRAILER, event_row, retry_key_row
 
 INT64 = st.integers(-(2**62), 2**62)
 
@@ -24,6 +24,14 @@ def test_a_row_is_known_byte_for_byte() -> None:
         "00000008 ffffffffffffffff"
         "00000020 000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
         "00000004 7bc3a97d"
+    ).hex(" ", 4)
+
+
+def test_a_retry_key_is_known_byte_for_byte() -> None:
+    row = retry_key_row(10_958, "event", 7, "é", b"\x01\x02", "k1", b"{}")
+
+    assert row.hex(" ", 4) == bytes.fromhex(
+        "000700000004 0000000100000005 6576656e7400000004 0000000700000002 c3a900000002 010200000002 6b3100000002 7b7d"
     ).hex(" ", 4)
 
 
