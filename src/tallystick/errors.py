@@ -7,6 +7,7 @@
     ├── UnauthenticatedError       401  no token, or one that does not hold
     ├── ForbiddenError             403  the token does not allow this
     ├── NotFoundError              404
+    ├── RequestTimeoutError        408  the body did not arrive in time
     ├── ConflictError              409  the same key came with other content
     ├── GoneError                  410  retention or erasure removed it
     ├── TooLargeError              413
@@ -113,6 +114,14 @@ class NotFoundError(TallystickError):
     status = HTTPStatus.NOT_FOUND
     slug = "not-found"
     title = "Not found"
+
+
+class RequestTimeoutError(TallystickError):
+    """The body did not arrive within the time it has; nothing was stored."""
+
+    status = HTTPStatus.REQUEST_TIMEOUT
+    slug = "request-timeout"
+    title = "The body did not arrive in time"
 
 
 class ConflictError(TallystickError):

@@ -6,6 +6,7 @@ import json
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
+from urllib.parse import urlsplit
 
 import asyncpg
 import httpx
@@ -13,7 +14,7 @@ import orjson
 import pytest
 import zstandard
 
-from doors import Door, open_door
+from doors import Door, open_door, open_live_door
 from factories import event
 from pointers import at_pointer
 from tallystick.settings import ApiSettings, Settings
@@ -432,6 +433,37 @@ async def test_sizes_are_bounded(settings: Settings, owner: Connection) -> None:
         flaws_of(await bulk(door, gzip.compress(b"[%s]" % (b" " * 200_000)), content_encoding="gzip"), 413)
         flaws_of(await bulk(door, zstandard.compress(b"[%s]" % (b" " * 200_000)), content_encoding="zstd"), 413)
     assert len(await stored(owner)) == 1
+
+
+async def stall(url: str, token: dict[str, str], path: str, size: int, sent: bytes) -> tuple[Any, Any]:
+    """A client that announces a body, sends a part of it and then waits."""
+    server = urlsplit(url)
+    reader, writer = await asyncio.open_connection(server.hostname, server.port)
+    headers = {"host": "x", "content-type": "application/json", "content-length": str(size), **token}
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    writer.write(f"POST {path} HTTP/1.1\r\n{head}\r\n".encode() + sent)
+    await writer.drain()
+    return reader, writer
+
+
+async def test_clients_that_stall_keep_nobody_out_and_are_given_up(settings: Settings) -> None:
+    size = 64 * 1024
+    api = ApiSettings(max_body_bytes=size, body_timeout=3)
+    with open_live_door(settings.model_copy(update={"api": api})) as (url, door):
+        stalling, other = door.bearer("admin", "fuzz"), door.bearer("admin", "fuzz", subject="other@example.com")
+        stalled = [await stall(url, stalling, BULK, size, b" " * (size - 1)) for _ in range(12)]
+        stalled += [await stall(url, stalling, LOGS, size, b" " * 1000) for _ in range(2)]
+        async with httpx.AsyncClient(base_url=url, timeout=10) as client:
+            for token in (stalling, other):
+                created(await client.post(LOGS, json=event(), headers=token))
+            created(await client.post(BULK, json=[event()], headers=other))
+            async with asyncio.timeout(20):
+                answers = [await reader.read() for reader, _ in stalled]  # to the end: the server closes
+            assert {answer.split()[1] for answer in answers} == {b"408", b"503"}
+            assert all(b"request-timeout" in answer for answer in answers[-2:])
+            created(await client.post(BULK, json=[event()], headers=stalling))
+        for _, writer in stalled:
+            writer.close()
 
 
 @pytest.mark.parametrize("path", [LOGS, BULK])

@@ -29,6 +29,7 @@ _DETAILS: Final[Mapping[int, str]] = {
     401: "the token has expired",
     403: "this needs the permission `logs:read`, which the token's role does not grant",
     404: "there is nothing by this name",
+    408: "the body did not arrive within 30 s; send it again, in parts if the line is slow",
     413: "the body may have up to 16777216 bytes: send less at a time",
     415: "send the body with Content-Type: application/json",
     422: "the request is not valid: `errors` says where",
@@ -135,7 +136,7 @@ def _statuses(operation: Json) -> list[int]:
         if registered.realm is Realm.TENANT:
             statuses += [404]
     if "requestBody" in operation:
-        statuses += [400, 413, 415, 422]
+        statuses += [400, 408, 413, 415, 422]
     return statuses
 
 

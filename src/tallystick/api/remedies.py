@@ -23,6 +23,10 @@ REMEDIES: Final[Mapping[str, str]] = MappingProxyType(
         ),
         "not-found": "Nothing by this name exists that the token may see. Check the id, the path and the tenant.",
         "method-not-allowed": "The path exists, the method does not. The `Allow` header lists those that do.",
+        "request-timeout": (
+            "The body did not arrive within the time it has, and nothing of it was stored. Send it again; over a slow "
+            "line in parts, or compressed."
+        ),
         "conflict": (
             "The same key came before with other content, or the name is taken. Use a new key for new content."
         ),
@@ -42,7 +46,7 @@ REMEDIES: Final[Mapping[str, str]] = MappingProxyType(
             "`event_id` or `Idempotency-Key` that never stores anything twice."
         ),
         "overloaded": (
-            "More arrives than can be stored. Nothing of this request was; send it again after `Retry- After` seconds."
+            "More arrives than can be stored. Nothing of this request was; send it again after `Retry-After` seconds."
         ),
         "database-down": (
             "The database does not answer. Nothing of this request was acknowledged; send it again after "

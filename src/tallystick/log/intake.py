@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import zlib
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,7 +13,15 @@ from typing import Final, Literal
 import zstandard
 from starlette.requests import Request
 
-from tallystick.errors import BadRequestError, Flaw, InvalidError, OverloadedError, TooLargeError, UnsupportedMediaError
+from tallystick.errors import (
+    BadRequestError,
+    Flaw,
+    InvalidError,
+    OverloadedError,
+    RequestTimeoutError,
+    TooLargeError,
+    UnsupportedMediaError,
+)
 
 Form = Literal["json", "ndjson"]
 
@@ -30,6 +39,9 @@ _STEP: Final = 256 * 1024
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
 _BUDGET_BODIES: Final = 8
 """As many bodies of full size may be held at once; a body that would go beyond is pushed back."""
+
+_CLIENTS: Final = 4
+"""So many clients it takes at least to use up the budget."""
 
 
 def form_of(request: Request, *, allowed: tuple[Form, ...]) -> Form:
@@ -55,6 +67,7 @@ class Body:
     """A body being read."""
 
     limit: int
+    refusal: str
     data: bytearray = field(default_factory=bytearray)
     sent: int = 0
 
@@ -78,54 +91,103 @@ class Body:
 
     def _bound(self, size: int) -> None:
         if size > self.limit:
-            raise TooLargeError(f"a body may have {self.limit:,} bytes, also after decompression; send it in parts")
+            raise TooLargeError(self.refusal)
 
 
 class Intake:
-    """Reads bodies, and bounds the memory that all of them take together.
+    """Reads bodies: each within its time, and large ones within the memory that all of them may take together.
 
     Args:
         max_bytes: Largest body, before and after decompression.
+        timeout: Seconds within which a whole body must arrive. Without it a body that never ends keeps its memory.
     """
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, timeout: float) -> None:
         self._max_bytes = max_bytes
-        self._budget = _BUDGET_BODIES * max_bytes
+        self._timeout = timeout
+        self._left = _BUDGET_BODIES * max_bytes
+        self._clients: Counter[str] = Counter()
 
-    @asynccontextmanager
-    async def read(self, request: Request) -> AsyncGenerator[bytes]:
-        """Read and decompress a request's body, and hold its share of the budget until the block ends.
+    async def read(self, request: Request, limit: int) -> bytes:
+        """Read and decompress a small body: it takes nothing of the budget, so no large ones keep it out.
 
         Raises:
-            TooLargeError: Over the limit.
+            TooLargeError: Over the limit, in bytes.
             UnsupportedMediaError: An encoding other than gzip and zstd.
             BadRequestError: The compressed data is damaged.
-            OverloadedError: Too many large bodies at once.
+            RequestTimeoutError: It did not arrive in time.
         """
-        expand = _decompressor(request.headers.get("content-encoding", ""))
-        body = Body(self._max_bytes)
-        taken = expanded = 0
+        body = Body(limit, f"this body may have {limit:,} bytes, also after decompression")
+        await self._receive(request, body, lambda _: None)
+        return bytes(body.data)
+
+    @asynccontextmanager
+    async def hold(self, request: Request, client: str) -> AsyncGenerator[bytes]:
+        """Read and decompress a large body, and hold its share of the budget until the block ends.
+
+        Args:
+            request: Whose body.
+            client: Who sends it; one client gets at most a quarter of the budget.
+
+        Raises:
+            OverloadedError: Too many large bodies at once, of the client or of all.
+            TooLargeError: As `read` does, and the others too.
+        """
+        limit = self._max_bytes
+        body = Body(limit, f"a body may have {limit:,} bytes, also after decompression; send it in parts")
+        taken = 0
+
+        def take(size: int) -> None:
+            nonlocal taken
+            self._take(client, size - taken)
+            taken = size
+
         try:
-            async for chunk in request.stream():
-                body.count(chunk)
-                for piece in expand(chunk):
-                    body.extend(piece)
-                    expanded += len(piece)
-                    if expanded >= _STEP:
-                        expanded = 0
-                        await asyncio.sleep(0)
-                taken += self._take(len(body.data) - taken)
-            for piece in expand(b""):
-                body.extend(piece)
+            await self._receive(request, body, take)
             yield bytes(body.data)
         finally:
-            self._budget += taken
+            self._left += taken
+            self._clients[client] -= taken
+            if not self._clients[client]:
+                del self._clients[client]
 
-    def _take(self, size: int) -> int:
-        if size > self._budget:
+    async def _receive(self, request: Request, body: Body, take: Callable[[int], None]) -> None:
+        """Fill the body; `take` is told its size as it grows."""
+        expand = _decompressor(request.headers.get("content-encoding", ""))
+        try:
+            async with asyncio.timeout(self._timeout):
+                await _fill(request, body, expand, take)
+        except TimeoutError:
+            raise RequestTimeoutError(
+                f"the body did not arrive within {self._timeout:g} s; send it again, in parts if the line is slow",
+                headers={"Connection": "close"},
+            ) from None
+
+    def _take(self, client: str, size: int) -> None:
+        if self._clients[client] + size > _BUDGET_BODIES * self._max_bytes // _CLIENTS:
+            raise OverloadedError("too many large bodies of this client are being read at once; send this one again")
+        if size > self._left:
             raise OverloadedError("too many large bodies are being read at once; send this one again")
-        self._budget -= size
-        return size
+        self._left -= size
+        self._clients[client] += size
+
+
+async def _fill(
+    request: Request, body: Body, expand: Callable[[bytes], Iterator[bytes]], take: Callable[[int], None]
+) -> None:
+    expanded = 0
+    async for chunk in request.stream():
+        body.count(chunk)
+        for piece in expand(chunk):
+            body.extend(piece)
+            expanded += len(piece)
+            if expanded >= _STEP:
+                expanded = 0
+                take(len(body.data))
+                await asyncio.sleep(0)
+        take(len(body.data))
+    for piece in expand(b""):
+        body.extend(piece)
 
 
 def _decompressor(encoding: str) -> Callable[[bytes], Iterator[bytes]]:

@@ -21,7 +21,6 @@ from tallystick.auth.operations import APPEND_EVENT, APPEND_EVENTS
 from tallystick.auth.permissions import Permission
 from tallystick.auth.routing import performs
 from tallystick.errors import Flaw, InvalidError, TooLargeError
-from tallystick.log.appender import event_answer
 from tallystick.log.intake import Intake, form_of, split_array, split_ndjson
 from tallystick.log.lanes import Append, Stored
 from tallystick.log.model import SALT_BYTES, Author, Clock, PreparedEvent, form_event, parse_json, validate_event
@@ -98,22 +97,20 @@ class _Desk:
         self._writer = writer
         self._gate = gate
         self._settings = settings
-        self._intake = Intake(settings.api.max_body_bytes)
+        self._intake = Intake(settings.api.max_body_bytes, settings.api.body_timeout)
         self._turns = Turns()
 
     async def append_one(self, request: Request) -> Response:
         principal = await self._gate.authenticate(request)
         form_of(request, allowed=("json",))
         _refuse_unknown(request, ())
-        async with self._intake.read(request) as body:
-            if len(body) > self._settings.api.max_event_bytes:
-                raise TooLargeError(f"an event may have {self._settings.api.max_event_bytes:,} bytes")
-            value = parse_json(body)
-            access = await self._gate.authorise(principal, APPEND_EVENT, _tenant_of(value))
-            await self._gate.charge(request, access, 1)
-            fields, occurred_us = validate_event(value, self._settings.events, self._clock(access))
-            event = form_event(fields, occurred_us, tenant_id=access.tenant.id, author=_author(principal))
-            key = await _request_key(request, APPEND_EVENT.name, body)
+        body = await self._intake.read(request, self._settings.api.max_event_bytes)
+        value = parse_json(body)
+        access = await self._gate.authorise(principal, APPEND_EVENT, _tenant_of(value))
+        await self._gate.charge(request, access, 1)
+        fields, occurred_us = validate_event(value, self._settings.events, self._clock(access))
+        event = form_event(fields, occurred_us, tenant_id=access.tenant.id, author=_author(principal))
+        key = await _request_key(request, APPEND_EVENT.name, body)
         outcome = await self._writer.append(Append(access.tenant.logs[_EVENTS], (event,), _one_answer, key))
         first = outcome.stored[0] if outcome.stored else None
         event_id = first.id if first is not None else orjson.loads(outcome.answer)["id"]
@@ -128,7 +125,7 @@ class _Desk:
         skip = _skips(request)
         client = f"{principal.issuer} {principal.subject}"
         with self._turns.admit(client):
-            async with self._intake.read(request) as body, self._turns.turn(client):
+            async with self._intake.hold(request, client) as body, self._turns.turn(client):
                 bulk = _Bulk()
                 most = self._settings.api.max_event_bytes
                 await self._parse(split_ndjson(body) if form == "ndjson" else _elements(body, most), bulk)
@@ -282,7 +279,7 @@ def _one_answer(stored: Sequence[Stored | None]) -> bytes:
     (place,) = stored
     if place is None:
         raise ValueError("a single event is stored or refused")
-    return event_answer(place)
+    return place.answer()
 
 
 def _refuse_unknown(request: Request, known: Sequence[str]) -> None:

@@ -16,18 +16,17 @@ from tallystick.errors import OverloadedError
 PER_CLIENT: Final = 8
 """Bodies of one client that may be on their way, from the first byte to the answer."""
 
-IN_ALL: Final = 64
-"""Bodies of all clients that may be on their way."""
-
 
 class Turns:
-    """Admits bodies and gives out turns, for one event loop."""
+    """Admits bodies and gives out turns, for one event loop.
 
-    def __init__(self, per_client: int = PER_CLIENT, in_all: int = IN_ALL) -> None:
+    Bodies are counted for each client alone: a bound on the number of all could be used up by a few who send
+    nothing. What all of them hold is bounded in bytes, by `Intake`.
+    """
+
+    def __init__(self, per_client: int = PER_CLIENT) -> None:
         self._per_client = per_client
-        self._in_all = in_all
         self._admitted: dict[str, int] = {}
-        self._total = 0
         self._taken = False
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
 
@@ -36,19 +35,15 @@ class Turns:
         """Let a body in until the block ends.
 
         Raises:
-            OverloadedError: The client, or all together, have too many on their way; nothing was read.
+            OverloadedError: The client has too many on their way; nothing was read.
         """
         count = self._admitted.get(client, 0)
         if count >= self._per_client:
             raise OverloadedError(f"{count} bulk requests of this client are on their way; wait for one to be answered")
-        if self._total >= self._in_all:
-            raise OverloadedError("too many bulk requests are on their way; send this one again")
         self._admitted[client] = count + 1
-        self._total += 1
         try:
             yield
         finally:
-            self._total -= 1
             left = self._admitted[client] - 1
             if left:
                 self._admitted[client] = left

@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 from starlette.types import Message
 
+from factories import unique
 from tallystick.errors import (
     BadRequestError,
     InvalidError,
     OverloadedError,
+    RequestTimeoutError,
     TooLargeError,
     UnsupportedMediaError,
 )
@@ -48,14 +50,32 @@ def request(chunks: Sequence[bytes] = (), **headers: str) -> Request:
     return Request({"type": "http", "method": "POST", "path": "/", "headers": named}, receive)
 
 
+def stalled(start: bytes) -> Request:
+    """A request whose body begins so and never ends."""
+    sent = request([start, b""])
+    receive = sent.receive
+
+    async def stall() -> Message:
+        message = await receive()
+        return message if message["body"] else await asyncio.get_running_loop().create_future()
+
+    return Request(sent.scope, stall)
+
+
 def chunked(body: bytes, size: int) -> list[bytes]:
     return [body[start : start + size] for start in range(0, len(body), size)]
 
 
+def intake_of(max_bytes: int) -> Intake:
+    return Intake(max_bytes, timeout=20)
+
+
 async def read(chunks: Sequence[bytes], encoding: str | None = None, limit: int = LIMIT) -> bytes:
     headers = {} if encoding is None else {"content_encoding": encoding}
-    async with Intake(limit).read(request(chunks, **headers)) as body:
-        return body
+    async with intake_of(limit).hold(request(chunks, **headers), "ada") as body:
+        held = body
+    assert await intake_of(0).read(request(chunks, **headers), limit) == held
+    return held
 
 
 @pytest.mark.parametrize("encoding", [None, "identity", "gzip", "x-gzip", "GZIP", " gzip ", "zstd", "Zstd"])
@@ -187,13 +207,14 @@ class Reading:
         self.intake = intake
         self.held = AsyncExitStack()
 
-    async def hold(self, body: bytes) -> bytes:
-        return await self.held.enter_async_context(self.intake.read(request([body])))
+    async def hold(self, body: bytes, client: str | None = None) -> bytes:
+        held = self.intake.hold(request([body]), client or unique("client"))
+        return await self.held.enter_async_context(held)
 
 
 @pytest.fixture
 async def reading() -> AsyncGenerator[Reading]:
-    reading = Reading(Intake(len(NOISE)))
+    reading = Reading(intake_of(len(NOISE)))
     yield reading
     await reading.held.aclose()
 
@@ -210,6 +231,48 @@ async def test_as_many_full_bodies_are_held_as_the_budget_has_and_no_more(readin
         assert await reading.hold(NOISE) == NOISE
 
 
+async def test_one_client_takes_a_quarter_of_the_budget_and_leaves_the_rest(reading: Reading) -> None:
+    for client in ("ada", "bob", "cleo"):
+        for _ in range(2):
+            await reading.hold(NOISE, client)
+        with pytest.raises(OverloadedError, match="of this client"):
+            await reading.hold(b"x", client)
+    for _ in range(2):
+        assert await reading.hold(NOISE, "dan") == NOISE
+
+    await reading.held.aclose()
+    assert await reading.hold(NOISE, "ada") == NOISE
+
+
+async def test_a_small_body_is_read_when_large_ones_have_used_up_the_budget(reading: Reading) -> None:
+    for _ in range(8):
+        await reading.hold(NOISE)
+
+    assert await reading.intake.read(request([BODY]), LIMIT) == BODY
+    with pytest.raises(TooLargeError, match="10,000 bytes"):
+        await reading.intake.read(request([BODY]), 10_000)
+
+
+async def test_a_body_that_does_not_arrive_in_time_is_given_up_and_returns_what_it_took() -> None:
+    reading = Reading(Intake(len(NOISE), timeout=0.05))
+    for _ in range(9):
+        with pytest.raises(RequestTimeoutError, match=r"within 0.05 s") as caught:
+            async with reading.intake.hold(stalled(NOISE[:60_000]), "ada"):
+                pass
+        assert caught.value.headers == {"Connection": "close"}
+        with pytest.raises(RequestTimeoutError):
+            await reading.intake.read(stalled(NOISE[:60_000]), LIMIT)
+    for _ in range(8):
+        assert await reading.hold(NOISE) == NOISE
+    await reading.held.aclose()
+
+
+async def test_the_time_of_a_body_ends_when_it_has_arrived() -> None:
+    async with Intake(len(NOISE), timeout=0.05).hold(request([NOISE]), "ada") as body:
+        await asyncio.wait([asyncio.get_running_loop().create_future()], timeout=0.1)
+    assert body == NOISE
+
+
 @pytest.mark.parametrize(
     ("chunks", "encoding", "error"),
     [
@@ -224,7 +287,7 @@ async def test_an_error_returns_what_was_taken_of_the_budget(
 ) -> None:
     for _ in range(20):
         with pytest.raises(error):
-            async with reading.intake.read(request(chunks, content_encoding=encoding)):
+            async with reading.intake.hold(request(chunks, content_encoding=encoding), "ada"):
                 pass
     for _ in range(8):
         assert await reading.hold(NOISE) == NOISE
@@ -233,7 +296,7 @@ async def test_an_error_returns_what_was_taken_of_the_budget(
 async def test_a_failure_of_whoever_reads_returns_the_budget_too(reading: Reading) -> None:
     for _ in range(20):
         with pytest.raises(LookupError):
-            async with reading.intake.read(request([NOISE])):
+            async with reading.intake.hold(request([NOISE]), "ada"):
                 raise LookupError
     for _ in range(8):
         await reading.hold(NOISE)
@@ -245,7 +308,8 @@ async def test_a_body_pushed_back_midway_returns_what_it_took(reading: Reading) 
     await reading.hold(NOISE[:1000])
     for _ in range(3):
         with pytest.raises(OverloadedError):
-            await reading.intake.read(request([NOISE[:60_000], NOISE[60_000:]])).__aenter__()
+            async with reading.intake.hold(request([NOISE[:60_000], NOISE[60_000:]]), "ada"):
+                pass
     assert await reading.hold(NOISE[1000:]) == NOISE[1000:]
 
 
