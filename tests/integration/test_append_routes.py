@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import re
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
@@ -17,7 +18,7 @@ import zstandard
 from doors import Door, open_door, open_live_door
 from factories import event
 from pointers import at_pointer
-from tallystick.settings import ApiSettings, Settings
+from tallystick.settings import ApiSettings, RateSettings, Settings
 from tallystick_tlog import verify_event
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -464,6 +465,41 @@ async def test_clients_that_stall_keep_nobody_out_and_are_given_up(settings: Set
             created(await client.post(BULK, json=[event()], headers=stalling))
         for _, writer in stalled:
             writer.close()
+
+
+async def test_a_bulk_is_charged_once_and_the_principal_before_it_is_read(
+    settings: Settings, owner: Connection
+) -> None:
+    rates = RateSettings(principal_per_minute=10, tenant_per_minute=12)
+    async with open_door(settings.model_copy(update={"rates": rates})) as door:
+        await door.make_tenant("acme")
+
+        async def sent(events: int, **headers: Any) -> tuple[int, list[str], httpx.Response]:
+            response = await bulk(door, [event() for _ in range(events)], **headers)
+            return response.status_code, states_of(response), response
+
+        def states_of(response: httpx.Response) -> list[str]:
+            return [re.sub(";t=[0-9]+", "", state) for state in response.headers.get_list("ratelimit")]
+
+        def left(principal: int, tenant: int) -> list[str]:
+            return [f'"principal";r={principal}, "tenant";r={tenant}']
+
+        assert (await sent(1))[:2] == (201, left(9, 11))
+        assert (await sent(3))[:2] == (201, left(6, 8))
+        status, states, response = await sent(7)
+        assert (status, states) == (429, ['"principal";r=5'])
+        assert "costs 7, and of the 10 a minute that a principal may use 5 are left" in response.json()["detail"]
+        assert 50 <= int(response.headers["retry-after"]) <= 60
+        status, states, response = await sent(11)
+        assert (status, states) == (429, ['"principal";r=4'])
+        assert "split it" in response.json()["detail"]
+        assert (await sent(4))[:2] == (201, left(0, 4))
+        unread = await post(door, b"never parsed", BULK)
+        assert (unread.status_code, states_of(unread)) == (429, ['"principal";r=0'])
+        other = door.bearer("admin", subject="other@example.com")
+        assert (await sent(5, token=other))[:2] == (429, ['"tenant";r=4'])
+        assert (await sent(4, token=other))[:2] == (201, left(5, 0))
+    assert len(await stored(owner)) == 12
 
 
 @pytest.mark.parametrize("path", [LOGS, BULK])

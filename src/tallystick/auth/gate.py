@@ -19,6 +19,7 @@ from tallystick.errors import (
     ForbiddenError,
     InvalidError,
     NotFoundError,
+    RateLimitedError,
     UnavailableError,
 )
 
@@ -97,7 +98,7 @@ class Gate:
         _require_scope(principal, permission)
         return Access(principal, tenant, grants, narrowing_of(principal, grants))
 
-    async def charge(self, request: HTTPConnection, who: Access | Principal, cost: int) -> None:
+    async def charge(self, request: HTTPConnection, who: Access | Principal, cost: int, *, paid: int = 0) -> None:
         """Count a request against the rates of the principal and, given an `Access`, of its tenant.
 
         The ``RateLimit`` headers go to ``request.state.response_headers``, a dict that the middleware puts there.
@@ -106,14 +107,20 @@ class Gate:
             request: The request being answered.
             who: Who pays.
             cost: In events; 1 for any other request.
+            paid: How much of it this request's principal paid already, before its tenant was known.
 
         Raises:
-            RateLimitedError: Over the limit; nothing was counted.
+            RateLimitedError: Over the limit; nothing was counted beyond what was paid.
             UnavailableError: The limiter failed and ``rates.on_failure`` is ``closed``.
         """
         principal = who.principal if isinstance(who, Access) else who
         tenant = who.tenant.id if isinstance(who, Access) else None
-        headers = await self._rates.take(principal.issuer, principal.subject, tenant, cost)
+        try:
+            headers = await self._rates.take(principal.issuer, principal.subject, tenant, cost, paid=paid)
+        except RateLimitedError as error:
+            for name in error.headers:
+                request.state.response_headers.pop(name, None)  # of an earlier charge; the error brings its own
+            raise
         if headers:
             request.state.response_headers.update(headers)
 

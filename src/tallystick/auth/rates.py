@@ -75,7 +75,9 @@ class RateLimits:
         self._policy_of_principal = self._principal.policy
         self._policy_of_both = f"{self._principal.policy}, {self._tenant.policy}"
 
-    async def take(self, issuer: str, subject: str, tenant: str | None, cost: int) -> Mapping[str, str]:
+    async def take(
+        self, issuer: str, subject: str, tenant: str | None, cost: int, *, paid: int = 0
+    ) -> Mapping[str, str]:
         """Count a request, and return the headers that say what is left.
 
         Args:
@@ -83,17 +85,18 @@ class RateLimits:
             subject: The principal's ``sub``.
             tenant: The tenant that shares the cost, or None.
             cost: In events.
+            paid: How much of it the principal paid before its tenant was known.
 
         Raises:
-            RateLimitedError: Over a limit; nothing was counted. Without ``Retry-After`` when no wait would help.
+            RateLimitedError: Over a limit; nothing was counted beyond what was paid. Without ``Retry-After`` when no wait would help.
             UnavailableError: The limiter failed and ``on_failure`` is ``closed``.
         """
         if not self._enabled:
             return {}
         # The length keeps two pairs of issuer and subject from looking alike.
-        charged = [(self._principal, f"{len(issuer)}:{issuer}:{subject}")]
+        charged = [(self._principal, f"{len(issuer)}:{issuer}:{subject}", paid)]
         if tenant is not None:
-            charged.append((self._tenant, tenant))
+            charged.append((self._tenant, tenant, 0))
         policy = self._policy_of_principal if tenant is None else self._policy_of_both
         try:
             return {"RateLimit-Policy": policy, "RateLimit": await self._charge(charged, cost, policy)}
@@ -105,17 +108,17 @@ class RateLimits:
                 return {}
             raise UnavailableError("rates cannot be checked now, so nothing is let in; try again") from error
 
-    async def _charge(self, charged: Sequence[tuple[_Limit, str]], cost: int, policy: str) -> str:
+    async def _charge(self, charged: Sequence[tuple[_Limit, str, int]], cost: int, policy: str) -> str:
         now = time.time()
         states: list[str] = []
-        for limit, payer in charged:
+        for limit, payer, paid in charged:
             ends, left = await self._limiter.get_window_stats(limit.item, payer)
             reset = WINDOW if left == limit.item.amount else max(0, ceil(ends - now))
-            if left < cost:
+            if cost > limit.item.amount or left < cost - paid:
                 _refuse(limit, cost, left, reset, policy)
-            states.append(limit.state(left - cost, reset))
-        for limit, payer in charged:
-            if not await self._limiter.hit(limit.item, payer, cost=cost):
+            states.append(limit.state(left - cost + paid, reset))
+        for limit, payer, paid in charged:
+            if not await self._limiter.hit(limit.item, payer, cost=cost - paid):
                 _refuse(limit, cost, 0, WINDOW, policy)
         return ", ".join(states)
 

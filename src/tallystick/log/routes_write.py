@@ -124,13 +124,15 @@ class _Desk:
         form = form_of(request, allowed=("json", "ndjson"))
         skip = _skips(request)
         client = f"{principal.issuer} {principal.subject}"
+        # Whoever has used up their share is refused before anything is read: the tenant is told by the body alone.
+        await self._gate.charge(request, principal, 1)
         with self._turns.admit(client):
             async with self._intake.hold(request, client) as body, self._turns.turn(client):
                 bulk = _Bulk()
                 most = self._settings.api.max_event_bytes
                 await self._parse(split_ndjson(body) if form == "ndjson" else _elements(body, most), bulk)
                 access = await self._gate.authorise(principal, APPEND_EVENTS, bulk.tenant_id)
-                await self._gate.charge(request, access, max(len(bulk.values), 1))
+                await self._gate.charge(request, access, max(len(bulk.values), 1), paid=1)
                 await self._form(bulk, access)
                 key = await _request_key(request, f"{APPEND_EVENTS.name} {'skip' if skip else 'fail'}", body)
             return await self._store(bulk, access, key, skip=skip)

@@ -49,6 +49,25 @@ async def test_without_a_tenant_only_the_principal_pays() -> None:
     assert headers == {"RateLimit-Policy": '"principal";q=10;w=60', "RateLimit": '"principal";r=9;t=60'}
 
 
+@pytest.mark.parametrize("cost", [1, 2, 10])
+async def test_what_was_paid_before_the_tenant_was_known_is_not_counted_again(cost: int) -> None:
+    rates = limits()
+    await rates.take("iss", "ada", None, 1)
+    headers = await rates.take("iss", "ada", "acme", cost, paid=1)
+    assert headers["RateLimit"] == f'"principal";r={10 - cost};t=60, "tenant";r={15 - cost};t=60'
+
+
+async def test_a_rest_over_the_limit_leaves_counted_what_was_paid() -> None:
+    rates = limits()
+    await rates.take("iss", "ada", "acme", 3)
+    await rates.take("iss", "ada", None, 1)
+    with pytest.raises(RateLimitedError, match=r"costs 8, .* 6 are left; try again in 60 s"):
+        await rates.take("iss", "ada", "acme", 8, paid=1)
+    with pytest.raises(RateLimitedError, match="costs 11, more than the 10 .* split it"):
+        await rates.take("iss", "ada", "acme", 11, paid=1)
+    assert (await rates.take("iss", "ada", "acme", 6))["RateLimit"] == '"principal";r=0;t=60, "tenant";r=6;t=60'
+
+
 async def test_over_the_principals_limit_nothing_is_counted() -> None:
     rates = limits()
     await rates.take("iss", "ada", "acme", 8)
