@@ -1,9 +1,11 @@
 import asyncio
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias, cast
 
 import asyncpg
 import httpx
+import pytest
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
@@ -59,14 +61,46 @@ async def test_readiness_ends_when_the_process_is_told_to_stop(door: Door) -> No
     assert (await door.client.get("/healthz")).status_code == 200
 
 
-async def test_partitions_that_run_out_are_told_in_time(door: Door, owner: Connection) -> None:
+async def drop_partitions(owner: Connection, table: str, after: datetime) -> None:
+    """Drop those that begin later than a time."""
+    rows = await owner.fetch(
+        """select inhrelid::regclass::text as name from pg_inherits
+            where inhparent = $1::text::regclass and right(inhrelid::regclass::text, 8) > $2""",
+        f"tallystick.{table}",
+        f"{after:%Y%m%d}",
+    )
+    assert rows
+    for row in rows:
+        await owner.execute(f"drop table {row['name']}")
+
+
+@pytest.mark.parametrize("table", ["events", "retry_keys"])
+async def test_partitions_that_run_out_are_told_in_time(door: Door, owner: Connection, table: str) -> None:
     readiness = Readiness(door.services, Hour())
     assert await failing(readiness) == {}
-    for row in await owner.fetch(
-        "select inhrelid::regclass::text as name from pg_inherits where inhparent = 'tallystick.events'::regclass"
-    ):
-        await owner.execute(f"drop table {row['name']}")
+    assert "warning" not in {check.name: check.detail for check in await readiness.look()}["partitions"]
+
+    await drop_partitions(owner, table, datetime(2000, 1, 1, tzinfo=UTC))
     assert set(await failing(readiness)) == {"partitions"}
+
+
+@pytest.mark.parametrize(("table", "days"), [("events", 40), ("retry_keys", 4)])
+async def test_partitions_that_nobody_makes_any_more_are_told_early(
+    door: Door, owner: Connection, table: str, days: int
+) -> None:
+    readiness = Readiness(door.services, Hour())
+    await drop_partitions(owner, table, datetime.now(UTC) + timedelta(days=days))
+
+    assert await failing(readiness) == {}
+    told = {check.name: check.detail for check in await readiness.look()}["partitions"]
+    assert told.startswith("warning")
+    assert "tallystick worker" in told
+
+
+@pytest.mark.parametrize(("days", "ready"), [(1, False), (4, True)])
+async def test_retry_keys_are_needed_for_two_days(door: Door, owner: Connection, days: int, ready: bool) -> None:
+    await drop_partitions(owner, "retry_keys", datetime.now(UTC) + timedelta(days=days - 1))
+    assert (set(await failing(Readiness(door.services, Hour()))) == set()) is ready
 
 
 async def test_an_older_schema_is_not_served(door: Door, owner: Connection) -> None:

@@ -18,7 +18,14 @@ from pydantic import SecretStr
 
 from factories import make_log, unique
 from tallystick.database.migrate import migrate, migrations
-from tallystick.database.partitions import AHEAD_DAYS, maintain, partitions_until
+from tallystick.database.partitions import (
+    AHEAD_DAYS,
+    PROMISED_DAYS,
+    RETRY_KEY_AHEAD_DAYS,
+    RETRY_KEY_PROMISED_DAYS,
+    maintain,
+    partitions_until,
+)
 from tallystick.database.pools import Database
 from tallystick.errors import ConfigurationError
 from tallystick.runtime.postgres import PORT, EmbeddedPostgres
@@ -191,10 +198,11 @@ async def test_a_function_made_later_is_closed_until_it_is_granted(database: Dat
 
 
 async def test_partitions_reach_at_least_three_intervals_ahead(database: Database) -> None:
-    until = await partitions_until(database)
+    until, now = await partitions_until(database), datetime.now(UTC)
 
-    assert until is not None
-    assert until > datetime.now(UTC) + timedelta(days=AHEAD_DAYS["month"])
+    assert until.events > now + timedelta(days=AHEAD_DAYS["month"] - 1)
+    assert until.retry_keys > now + timedelta(days=RETRY_KEY_AHEAD_DAYS)
+    assert until.lasts(PROMISED_DAYS["month"], RETRY_KEY_PROMISED_DAYS, now)
 
 
 async def test_maintenance_makes_what_is_missing_and_moves_to_days(database: Database, owner: Connection) -> None:
@@ -202,15 +210,14 @@ async def test_maintenance_makes_what_is_missing_and_moves_to_days(database: Dat
         "select max(inhrelid::regclass::text) from pg_inherits where inhparent = 'tallystick.events'::regclass"
     )
     await owner.execute(f"drop table {last}")
-    shortened = await partitions_until(database)
-    assert shortened is not None
+    shortened = (await partitions_until(database)).events
 
     done = await maintain(database, "month")
     assert done["made"] == [last.removeprefix("tallystick.")]
     assert (await maintain(database, "month"))["made"] == []
     await owner.execute(f"drop table {last}")
     await owner.execute("select tallystick.make_event_partitions('day', $1)", shortened + timedelta(days=3))
-    assert await partitions_until(database) == shortened + timedelta(days=3)
+    assert (await partitions_until(database)).events == shortened + timedelta(days=3)
 
 
 async def test_partitions_meet_without_a_gap(owner: Connection) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
-from datetime import MAXYEAR, UTC, datetime, timedelta
+from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from typing import Any
 
 import orjson
@@ -19,7 +19,7 @@ from tallystick.auth.operations import PUBLIC
 from tallystick.auth.routing import performs
 from tallystick.bootstrap import Services
 from tallystick.database.migrate import migrations, schema_version
-from tallystick.database.partitions import READY_DAYS, partitions_until
+from tallystick.database.partitions import PROMISED_DAYS, READY_DAYS, RETRY_KEY_PROMISED_DAYS, partitions_until
 from tallystick.errors import UnavailableError
 
 CHECK_TIMEOUT = 3.0
@@ -139,10 +139,15 @@ class Readiness:
         return f"version {version}"
 
     async def _partitions(self) -> str:
-        until = await partitions_until(self._services.database)
-        if until is None or until < datetime.now(UTC) + timedelta(days=READY_DAYS):
-            raise UnavailableError(f"they end within {READY_DAYS} days: is `tallystick worker` running?")
-        return "made on arrival" if until.year == MAXYEAR else f"until {until:%Y-%m-%d}"
+        database, now = self._services.database, datetime.now(UTC)
+        reach = await partitions_until(database)
+        events = "made on arrival" if reach.events.year == MAXYEAR else f"until {_day(reach.events)}"
+        found = f"{events}, those of retry keys until {_day(reach.retry_keys)}"
+        if not reach.lasts(READY_DAYS, READY_DAYS, now):
+            raise UnavailableError(f"{found}, which is within {READY_DAYS} days: is `tallystick worker` running?")
+        if not reach.lasts(PROMISED_DAYS[database.settings.partition_interval], RETRY_KEY_PROMISED_DAYS, now):
+            return f"warning: {found}, which is less than is kept ahead: is `tallystick worker` running?"
+        return found
 
     async def _tenants(self) -> str:
         if not self._services.directory.fresh:
@@ -158,6 +163,10 @@ class Readiness:
         if fill >= FULL:
             raise UnavailableError(f"its queue is {fill:.0%} full")
         return f"its queue is {fill:.0%} full"
+
+
+def _day(until: datetime) -> str:
+    return "now" if until.year == MINYEAR else f"{until:%Y-%m-%d}"
 
 
 def health_routes(services: Services) -> APIRouter:

@@ -1,7 +1,8 @@
 """Partitions made well ahead of the rows, and dropped when their day is over. Run by the worker's maintenance loop."""
 
 import asyncio
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Final, Literal, TypeAlias
 
 import asyncpg
@@ -16,8 +17,36 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProx
 AHEAD_DAYS = {"day": 8, "month": 93}
 """How far ahead event partitions are made: at least 7 days and at least 3 intervals."""
 
+RETRY_KEY_AHEAD_DAYS = 14
+"""How far ahead partitions of retry keys are made."""
+
+PROMISED_DAYS = {"day": 7, "month": 92}
+"""Event partitions that end sooner than this were not looked after: at least 7 days and at least 3 intervals."""
+
+RETRY_KEY_PROMISED_DAYS = 7
+"""The same for retry keys."""
+
 READY_DAYS = 2
 """`/readyz` says no when appends would run out of partitions within this many days."""
+
+_NONE = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Until when appends find partitions, in UTC; the year 1 without any.
+
+    Attributes:
+        events: ``datetime.max`` where they are made on arrival.
+        retry_keys: For appends with a retry key.
+    """
+
+    events: datetime
+    retry_keys: datetime
+
+    def lasts(self, days: float, retry_key_days: float, now: datetime) -> bool:
+        """Whether both are there for so many days from now on."""
+        return self.events >= now + timedelta(days=days) and self.retry_keys >= now + timedelta(days=retry_key_days)
 
 
 _LOCK_ATTEMPTS: Final = 10
@@ -53,7 +82,11 @@ async def make_partitions(connection: Connection, span: Span) -> list[str]:
         span,
         AHEAD_DAYS[span],
     )
-    keys = await _names(connection, "select tallystick.make_retry_key_partitions((now() at time zone 'UTC')::date + 7)")
+    keys = await _names(
+        connection,
+        "select tallystick.make_retry_key_partitions((now() at time zone 'UTC')::date + $1::int)",
+        RETRY_KEY_AHEAD_DAYS,
+    )
     return [*events, *keys]
 
 
@@ -81,14 +114,21 @@ async def maintain(database: Database, span: Span) -> dict[str, list[str]]:
     return {"made": made, "dropped": dropped}
 
 
-async def partitions_until(database: Database) -> datetime | None:
-    """Until when appends find a partition; ``datetime.max`` in UTC where they are made on arrival, None without any.
+async def partitions_until(database: Database) -> Reach:
+    """Until when appends find a partition.
 
     Raises:
         DatabaseDownError: PostgreSQL does not answer.
     """
     async with database.control_session() as connection:
-        until: datetime | None = await connection.fetchval("select tallystick.event_partitions_until()")
-        if until is not None and until.tzinfo is None:  # the driver gives infinity so, and nothing compares with it
-            return until.replace(tzinfo=UTC)
-        return until
+        row = await connection.fetchrow(
+            "select tallystick.event_partitions_until(), tallystick.retry_key_partitions_until()"
+        )
+    events, retry_keys = row or (None, None)
+    return Reach(_in_utc(events), _in_utc(retry_keys))
+
+
+def _in_utc(until: datetime | None) -> datetime:
+    if until is None:
+        return _NONE
+    return until.replace(tzinfo=UTC) if until.tzinfo is None else until  # the driver gives infinity without a zone

@@ -16,3 +16,12 @@ $public$;
 alter function tallystick.drop_old_retry_keys() set lock_timeout = '200ms';
 alter function tallystick.make_event_partitions(text, timestamptz) set lock_timeout = '200ms';
 alter function tallystick.make_retry_key_partitions(date) set lock_timeout = '200ms';
+
+-- Until when appends with a retry key find a partition.
+create function tallystick.retry_key_partitions_until() returns timestamptz
+language sql stable security definer set search_path = pg_catalog, pg_temp set timezone = 'UTC' as $$
+    select max((regexp_match(pg_get_expr(child.relpartbound, child.oid), 'TO \(''([^'']+)''\)'))[1]::date::timestamptz)
+      from pg_inherits join pg_class child on child.oid = inhrelid
+     where inhparent = 'tallystick.retry_keys'::regclass
+$$;
+grant execute on function tallystick.retry_key_partitions_until to tallystick_control;
