@@ -287,13 +287,26 @@ async def test_a_request_key_with_another_request_is_a_conflict(door: Door, owne
         await post(door, {**one, "message": "x"}, idempotency_key="k-1"),
         await post(door, json.dumps(one).encode() + b" ", idempotency_key="k-1"),
         await bulk(door, many, idempotency_key="k-1"),
-        await bulk(door, many, skip=True, idempotency_key="k-2"),
         await bulk(door, many[:1], idempotency_key="k-2"),
     ]
 
     for response in conflicts:
         assert [flaw["parameter"] for flaw in flaws_of(response, 409)] == ["Idempotency-Key"]
     assert len(await stored(owner)) == 3
+
+
+async def test_a_request_key_holds_whatever_was_to_be_done_on_error(door: Door, owner: Connection) -> None:
+    created(await post(door, event(event_id="e-1", resource_id="r")))
+    good, conflicting = [event(), event()], [event(), event(event_id="e-1", resource_id="other")]
+    first = await bulk(door, good, idempotency_key="k-1")
+    first_skipping = await bulk(door, conflicting, skip=True, idempotency_key="k-2")
+    for response in (first, first_skipping):
+        created(response)
+
+    for skip in (False, True):
+        assert (await bulk(door, good, skip=skip, idempotency_key="k-1")).content == first.content
+        assert (await bulk(door, conflicting, skip=skip, idempotency_key="k-2")).content == first_skipping.content
+    assert len(await stored(owner)) == 4
 
 
 async def test_a_refused_request_does_not_use_up_its_key(door: Door, owner: Connection) -> None:

@@ -134,7 +134,8 @@ class _Desk:
                 access = await self._gate.authorise(principal, APPEND_EVENTS, bulk.tenant_id)
                 await self._gate.charge(request, access, max(len(bulk.values), 1), paid=1)
                 await self._form(bulk, access)
-                key = await _request_key(request, f"{APPEND_EVENTS.name} {'skip' if skip else 'fail'}", body)
+                # Without `on_error`: whoever repeats an import with another choice has still sent the same events.
+                key = await _request_key(request, APPEND_EVENTS.name, body)
             return await self._store(bulk, access, key, skip=skip)
 
     async def _store(self, bulk: "_Bulk", access: Access, key: RequestKey | None, *, skip: bool) -> Response:
