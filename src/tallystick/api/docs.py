@@ -17,6 +17,7 @@ from tallystick.api.remedies import REMEDIES
 from tallystick.auth.operations import PUBLIC
 from tallystick.auth.routing import performs
 from tallystick.errors import NotFoundError
+from tallystick.log.entity_tags import has_copy
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -68,8 +69,7 @@ def revalidated(
     """Answer what a client may keep but must ask about before each use: 304 when it has it already."""
     tag = etag_of(content)
     common = {"ETag": tag, "Cache-Control": "no-cache", **(headers or {})}
-    known = request.headers.get("if-none-match", "")
-    if known == "*" or tag in (candidate.strip().removeprefix("W/") for candidate in known.split(",")):
+    if has_copy(request, tag):
         return Response(status_code=304, headers=common)
     return Response(content, headers=common, media_type=media_type)
 

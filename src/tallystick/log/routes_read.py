@@ -13,6 +13,7 @@ from tallystick.auth.access import Access
 from tallystick.auth.gate import Gate
 from tallystick.auth.operations import LIST_EVENTS, READ_EVENT, Operation
 from tallystick.auth.routing import performs
+from tallystick.log.entity_tags import has_copy
 from tallystick.log.reader import LogReader, Page
 from tallystick.log.schemas_read import (
     EVENT_PARAMETERS,
@@ -107,7 +108,7 @@ def read_routes(reader: LogReader, gate: Gate) -> APIRouter:
         event = await reader.get(access.tenant.logs[_EVENTS], access.narrowing, event_id)
         etag = f'"{event.leaf_hash.hex()}"'
         headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
-        if _names(request, etag):
+        if has_copy(request, etag):
             return Response(status_code=304, headers=headers)
         return Response(event.item, headers=headers, media_type=_JSON)
 
@@ -132,11 +133,3 @@ def _links(request: Request, page: Page) -> dict[str, str]:
         if cursor is not None
     ]
     return {"Link": ", ".join(links)} if links else {}
-
-
-def _names(request: Request, etag: str) -> bool:
-    """Whether `If-None-Match` names this tag, compared weakly (RFC 9110 §13.1.2)."""
-    named = [
-        tag.strip().removeprefix("W/") for line in request.headers.getlist("if-none-match") for tag in line.split(",")
-    ]
-    return etag in named or "*" in named
