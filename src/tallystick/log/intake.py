@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 import zstandard
 from starlette.requests import Request
@@ -33,6 +33,7 @@ _FORMS: Final[dict[str, Form]] = {
 }
 _ENCODINGS: Final = "gzip, zstd"
 _WINDOW_BITS_GZIP: Final = 31
+_MAX_WINDOW_ZSTD: Final = 8 * 1024 * 1024  # RFC 9659 §3
 _STEP: Final = 256 * 1024
 """Bytes that are decompressed before the event loop gets its turn."""
 
@@ -196,60 +197,48 @@ def _decompressor(encoding: str) -> Callable[[bytes], Iterator[bytes]]:
         case "" | "identity":
             return lambda chunk: iter((chunk,))
         case "gzip" | "x-gzip":
-            return _Gzip().expand
+            return _Expander("gzip", lambda: zlib.decompressobj(_WINDOW_BITS_GZIP), zlib.error).expand
         case "zstd":
-            return _Zstd().expand
+            zstd = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW_ZSTD)
+            return _Expander("zstd with a window of up to 8 MiB", zstd.decompressobj, zstandard.ZstdError).expand
         case _:
             raise UnsupportedMediaError(
                 f"send the body plain or compressed by one of {_ENCODINGS}", headers={"Accept-Encoding": _ENCODINGS}
             )
 
 
-class _Gzip:
-    """RFC 1952, of one or several members."""
+class _Frame(Protocol):
+    """A member of gzip (RFC 1952) or a frame of zstd (RFC 8878): a body may have several, one after the other."""
 
-    _FEED: Final = 4 * 1024  # what follows a member is copied for the next one, so little at a time
-
-    def __init__(self) -> None:
-        self._member = zlib.decompressobj(_WINDOW_BITS_GZIP)
-        self._started = False
-
-    def expand(self, chunk: bytes) -> Iterator[bytes]:
-        if not chunk:
-            if self._started and not self._member.eof:
-                raise BadRequestError("the gzip data ends too early")
-            return
-        self._started = True
-        for start in range(0, len(chunk), self._FEED):
-            yield from self._expand(chunk[start : start + self._FEED])
-
-    def _expand(self, rest: bytes) -> Iterator[bytes]:
-        while rest:
-            if self._member.eof:
-                self._member = zlib.decompressobj(_WINDOW_BITS_GZIP)
-            try:
-                piece = self._member.decompress(rest, _STEP)
-            except zlib.error:
-                raise BadRequestError("the body is not gzip, though Content-Encoding says so") from None
-            rest = self._member.unconsumed_tail or self._member.unused_data
-            yield piece
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, /) -> bytes: ...
 
 
-class _Zstd:
-    """RFC 8878, of one or several frames. Fed little at a time: zstandard has no bound on what comes out."""
+class _Expander:
+    """Compressed data, fed little at a time: no decompressor bounds what comes out, and what follows a frame is copied.
 
-    _FEED: Final = 256  # at most 64 blocks of 128 KiB come of it
-    _MAX_WINDOW: Final = 8 * 1024 * 1024  # RFC 9659 §3
+    Args:
+        name: What the data must be.
+        begin: Makes the decompressor of one frame.
+        damaged: What it raises when the data is something else.
+    """
 
-    def __init__(self) -> None:
-        self._decompressor = zstandard.ZstdDecompressor(max_window_size=self._MAX_WINDOW)
-        self._frame = self._decompressor.decompressobj()
+    _FEED: Final = 256  # gzip makes 264 KiB of it at most; of zstd at most 64 blocks of 128 KiB come
+
+    def __init__(self, name: str, begin: Callable[[], _Frame], damaged: type[Exception]) -> None:
+        self._name = name
+        self._begin = begin
+        self._damaged = damaged
+        self._frame = begin()
         self._started = False
 
     def expand(self, chunk: bytes) -> Iterator[bytes]:
         if not chunk:
             if self._started and not self._frame.eof:
-                raise BadRequestError("the zstd data ends too early")
+                raise BadRequestError(f"the {self._name.partition(' ')[0]} data ends too early")
             return
         self._started = True
         for start in range(0, len(chunk), self._FEED):
@@ -258,13 +247,11 @@ class _Zstd:
     def _expand(self, rest: bytes) -> Iterator[bytes]:
         while rest:
             if self._frame.eof:
-                self._frame = self._decompressor.decompressobj()
+                self._frame = self._begin()
             try:
                 piece = self._frame.decompress(rest)
-            except zstandard.ZstdError:
-                raise BadRequestError(
-                    "the body is not zstd with a window of up to 8 MiB, though Content-Encoding says so"
-                ) from None
+            except self._damaged:
+                raise BadRequestError(f"the body is not {self._name}, though Content-Encoding says so") from None
             rest = self._frame.unused_data
             yield piece
 
