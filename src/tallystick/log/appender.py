@@ -23,8 +23,8 @@ from tallystick.log.retry_book import RetryBook, keep, look_up
 from tallystick.log.timestamps import format_milliseconds
 from tallystick_tlog.leaf import leaf_hash
 
-SLICE: Final = 500
-"""Events that are finished before the event loop gets its turn: about three milliseconds."""
+SLICE: Final = 100
+"""Events that are finished before the event loop gets its turn: less than a millisecond."""
 
 _RANDOM_BYTES: Final = 5
 _RANDOM_MASK: Final = (1 << RANDOM_BITS) - 1

@@ -7,14 +7,17 @@ second.
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import Final
 
 from tallystick.errors import OverloadedError
 
 PER_CLIENT: Final = 8
 """Bodies of one client that may be on their way, from the first byte to the answer."""
+
+PAUSE: Final = 0.25
+"""Seconds before a refusal is answered."""
 
 
 class Turns:
@@ -24,21 +27,26 @@ class Turns:
     nothing. What all of them hold is bounded in bytes, by `Intake`.
     """
 
-    def __init__(self, per_client: int = PER_CLIENT) -> None:
+    def __init__(self, per_client: int = PER_CLIENT, pause: float = PAUSE) -> None:
         self._per_client = per_client
+        self._pause = pause
         self._admitted: dict[str, int] = {}
         self._taken = False
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
 
-    @contextmanager
-    def admit(self, client: str) -> Generator[None]:
+    @asynccontextmanager
+    async def admit(self, client: str) -> AsyncGenerator[None]:
         """Let a body in until the block ends.
+
+        A client that has too many on their way is refused after a pause: one that tries again at once would else keep
+        the process busy with refusals.
 
         Raises:
             OverloadedError: The client has too many on their way; nothing was read.
         """
         count = self._admitted.get(client, 0)
         if count >= self._per_client:
+            await asyncio.sleep(self._pause)
             raise OverloadedError(f"{count} bulk requests of this client are on their way; wait for one to be answered")
         self._admitted[client] = count + 1
         try:

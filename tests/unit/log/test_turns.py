@@ -1,7 +1,7 @@
 """Turns: one body at a time, clients in turn, and only so many let in."""
 
 import asyncio
-from contextlib import ExitStack
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -63,13 +63,22 @@ async def test_a_client_cancelled_in_the_moment_of_its_turn_passes_it_on() -> No
     assert order == ["c"]
 
 
-def test_each_client_has_its_own_bound() -> None:
-    turns = Turns(per_client=2)
-    with ExitStack() as stack:
-        for client in map(str, range(100)):
-            stack.enter_context(turns.admit(client))
-            stack.enter_context(turns.admit(client))
+async def test_each_client_has_a_bound_of_its_own() -> None:
+    turns = Turns(per_client=2, pause=0)
+    async with AsyncExitStack() as stack:
+        for client in ("1", "2"):
+            await stack.enter_async_context(turns.admit(client))
+            await stack.enter_async_context(turns.admit(client))
             with pytest.raises(OverloadedError, match="2 bulk requests of this client"):
-                stack.enter_context(turns.admit(client))
-    with turns.admit("1"), turns.admit("1"):
+                await stack.enter_async_context(turns.admit(client))
+    async with turns.admit("1"), turns.admit("1"):
         pass
+
+
+async def test_a_refusal_waits_but_keeps_nobody_waiting() -> None:
+    turns = Turns(per_client=1, pause=60)
+    async with turns.admit("flood"):
+        refused = asyncio.create_task(turns.admit("flood").__aenter__())
+        async with asyncio.timeout(1), turns.admit("other"), turns.turn("other"):
+            assert not refused.done()
+        refused.cancel()
