@@ -88,8 +88,8 @@ class RateLimits:
             paid: How much of it the principal paid before its tenant was known.
 
         Raises:
-            RateLimitedError: Over a limit; nothing was counted beyond what was paid. Without ``Retry-After`` when no wait
-                would help.
+            RateLimitedError: Over a limit; nothing was counted beyond what was paid. Without ``Retry-After`` when no
+                wait would help.
             UnavailableError: The limiter failed and ``on_failure`` is ``closed``.
         """
         if not self._enabled:
