@@ -11,7 +11,7 @@ from typing import TypeAlias
 import asyncpg
 
 from tallystick.database.partitions import make_partitions
-from tallystick.database.pools import Database, read_role_passwords
+from tallystick.database.pools import Database, open_connection, read_role_passwords
 from tallystick.errors import ConfigurationError
 from tallystick.settings import DatabaseSettings
 
@@ -198,7 +198,7 @@ async def migrate(settings: DatabaseSettings, report: Callable[[str], None] = la
     """
     if settings.url is None:
         raise ConfigurationError("set TALLYSTICK_DATABASE__URL, or start everything with `tallystick up`")
-    connection: Connection = await asyncpg.connect(
+    connection: Connection = await open_connection(
         settings.url.get_secret_value(),
         timeout=settings.connect_timeout,
         statement_cache_size=settings.statement_cache,

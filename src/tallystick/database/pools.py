@@ -41,6 +41,21 @@ def read_role_passwords(file: Path | None) -> dict[str, str]:
     return passwords
 
 
+async def open_connection(*arguments: Any, **options: Any) -> OwnConnection:  # noqa: ANN401  # the driver's own
+    """Connect as `asyncpg.connect` does, and tell an outage by its class.
+
+    A database that takes no connections right now answers with a SQLSTATE (55000) that stands for a fault of ours once
+    connected, so only here is it known as an outage.
+
+    Raises:
+        OSError, asyncpg.PostgresError, TimeoutError: It could not be opened (see `database.outage`).
+    """
+    try:
+        return await asyncpg.connect(*arguments, **options)
+    except asyncpg.ObjectNotInPrerequisiteStateError as error:
+        raise asyncpg.CannotConnectNowError(str(error)) from error
+
+
 async def _nothing_to_reset(_: OwnConnection) -> None:
     """All that a session sets is set for its transaction, so the round trip of a reset is saved."""
 
@@ -116,6 +131,7 @@ class Database:
                 min_size=0,
                 max_size=size,
                 max_inactive_connection_lifetime=300,
+                connect=open_connection,
                 reset=_nothing_to_reset,
             )
 
@@ -141,7 +157,7 @@ class Database:
         Raises:
             OSError, asyncpg.PostgresError, TimeoutError: It could not be opened (see `database.outage`).
         """
-        return await asyncpg.connect(**_login(self.settings, "writer"))
+        return await open_connection(**_login(self.settings, "writer"))
 
     @asynccontextmanager
     async def log_session(self, log_id: int) -> AsyncGenerator[Connection]:
