@@ -137,7 +137,9 @@ async def test_pages_lead_forth_and_back_over_every_tenant_once(door: Door) -> N
     assert (await listed(door, f"?limit=3&cursor={first['next']}"))["items"] == pages[1]["items"]
 
 
-@pytest.mark.parametrize("query", ["?limit=0", "?limit=1001", "?limit=x", "?cursor=AAAA", "?cursor=%00"])
+@pytest.mark.parametrize(
+    "query", ["?limit=0", "?limit=1001", "?limit=x", "?cursor=AAAA", "?cursor=%00", "?cursor=", "?limit=1&limit=2"]
+)
 async def test_a_listing_that_cannot_be_is_refused_by_name(door: Door, query: str) -> None:
     answer = await door.client.get(f"/api/v1/tenants{query}", headers=door.bearer(platform=True))
     assert answer.status_code == 422
@@ -148,3 +150,30 @@ async def test_two_who_change_one_tenant_at_once_lose_nothing(door: Door) -> Non
     await asyncio.gather(patch(door, "acme", {"name": "Both"}), patch(door, "acme", {"suspended": True}))
     read = await door.client.get("/api/v1/tenants/acme", headers=door.bearer(platform=True))
     assert (read.json()["name"], read.json()["suspended"]) == ("Both", True)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", ""), ("POST", ""), ("GET", "/acme"), ("PATCH", "/acme"), ("PATCH", "/" + "x" * 64)]
+)
+async def test_who_is_calling_comes_first_and_then_the_query_string(door: Door, method: str, path: str) -> None:
+    async def ask(query: str, **headers: str) -> Any:
+        return await door.client.request(method, f"/api/v1/tenants{path}?{query}", content=b"{", headers=headers)
+
+    assert (await ask("tenant_id=t1&limit=x")).status_code == 401
+    answer = await ask("tenant_id=t1", **door.bearer(platform=True))
+    assert answer.status_code == 422
+    assert [flaw["parameter"] for flaw in answer.json()["errors"]] == ["tenant_id"]
+    assert (await listed(door))["items"][0]["name"] == "Acme"
+
+
+async def test_a_body_that_is_no_json_is_refused_by_its_type(door: Door) -> None:
+    for method, path, header, types in (
+        ("POST", "", "accept-post", "application/json"),
+        ("PATCH", "/acme", "accept-patch", "application/json, application/merge-patch+json"),
+    ):
+        for content_type in ("text/plain", "application/x-ndjson", "application/json; charset=latin1"):
+            headers = {**door.bearer(platform=True), "content-type": content_type}
+            answer = await door.client.request(method, f"/api/v1/tenants{path}", content=b"{}", headers=headers)
+            assert answer.status_code == 415
+            if "charset" not in content_type:
+                assert answer.headers[header] == types

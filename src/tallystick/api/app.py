@@ -78,7 +78,7 @@ def create_app(services: Services) -> FastAPI:
     # The hottest path first: routes are tried in order.
     _add(app, write_routes(services.writer, services.gate, services.settings), PREFIX)
     _add(app, read_routes(services.reader, services.gate), PREFIX)
-    _add(app, tenant_routes(services.tenants, services.gate), PREFIX)
+    _add(app, tenant_routes(services.tenants, services.gate, services.settings), PREFIX)
     _add(app, health_routes(services))
     _add(app, docs_routes(app))
     surround(app, HttpMetrics(services.registry), services.settings.api.max_body_bytes)

@@ -25,13 +25,13 @@ Send `Authorization: Bearer <token>`. Every answer carries `X-Request-Id`; every
 _EXAMPLE_ID: Final = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 _DETAILS: Final[Mapping[int, str]] = {
-    400: "the body is empty: send a JSON object",
+    400: "the gzip data ends too early",
     401: "the token has expired",
     403: "this needs the permission `logs:read`, which the token's role does not grant",
     404: "there is nothing by this name",
     408: "the body did not arrive within 30 s; send it again, in parts if the line is slow",
     413: "the body may have up to 16777216 bytes: send less at a time",
-    415: "send the body with Content-Type: application/json",
+    415: "send the body as application/json",
     422: "the request is not valid: `errors` says where",
     429: "of the 3000000 a minute that a principal may use 0 are left; try again in 12 s",
     500: "an unexpected failure; whoever runs this server finds it in the log by the id in `instance`",

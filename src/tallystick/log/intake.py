@@ -23,14 +23,16 @@ from tallystick.errors import (
     UnsupportedMediaError,
 )
 
-Form = Literal["json", "ndjson"]
+Form = Literal["json", "ndjson", "merge-patch"]
 
 _FORMS: Final[dict[str, Form]] = {
     "application/json": "json",
     "application/x-ndjson": "ndjson",
     "application/ndjson": "ndjson",
     "application/jsonl": "ndjson",
+    "application/merge-patch+json": "merge-patch",
 }
+_ACCEPTS: Final = {"POST": "Accept-Post", "PATCH": "Accept-Patch"}
 _ENCODINGS: Final = "gzip, zstd"
 _WINDOW_BITS_GZIP: Final = 31
 _MAX_WINDOW_ZSTD: Final = 8 * 1024 * 1024  # RFC 9659 §3
@@ -55,7 +57,9 @@ def form_of(request: Request, *, allowed: tuple[Form, ...]) -> Form:
     form = _FORMS.get(media.strip().lower())
     if form is None or form not in allowed:
         names = " or ".join(name for name, known in _FORMS.items() if known in allowed and name != "application/ndjson")
-        raise UnsupportedMediaError(f"send the body as {names}", headers={"Accept-Post": names.replace(" or ", ", ")})
+        raise UnsupportedMediaError(
+            f"send the body as {names}", headers={_ACCEPTS[request.method]: names.replace(" or ", ", ")}
+        )
     for parameter in parameters.split(";"):
         name, _, charset = parameter.partition("=")
         if name.strip().lower() == "charset" and charset.strip(' "').lower() != "utf-8":
@@ -96,11 +100,11 @@ class Body:
 
 
 class Intake:
-    """Reads bodies: each within its time, and large ones within the memory that all of them may take together.
+    """Reads large bodies, and bounds the memory that all of them take together.
 
     Args:
         max_bytes: Largest body, before and after decompression.
-        timeout: Seconds within which a whole body must arrive. Without it a body that never ends keeps its memory.
+        timeout: Seconds within which a whole body must arrive; one that never ends would keep its memory.
     """
 
     def __init__(self, max_bytes: int, timeout: float) -> None:
@@ -108,19 +112,6 @@ class Intake:
         self._timeout = timeout
         self._left = _BUDGET_BODIES * max_bytes
         self._clients: Counter[str] = Counter()
-
-    async def read(self, request: Request, limit: int) -> bytes:
-        """Read and decompress a small body: it takes nothing of the budget, so no large ones keep it out.
-
-        Raises:
-            TooLargeError: Over the limit, in bytes.
-            UnsupportedMediaError: An encoding other than gzip and zstd.
-            BadRequestError: The compressed data is damaged.
-            RequestTimeoutError: It did not arrive in time.
-        """
-        body = Body(limit, f"this body may have {limit:,} bytes, also after decompression")
-        await self._receive(request, body, lambda _: None)
-        return bytes(body.data)
 
     @asynccontextmanager
     async def hold(self, request: Request, client: str) -> AsyncGenerator[bytes]:
@@ -132,7 +123,7 @@ class Intake:
 
         Raises:
             OverloadedError: Too many large bodies at once, of the client or of all.
-            TooLargeError: As `read` does, and the others too.
+            TooLargeError: As `read_body` does, and its other errors.
         """
         limit = self._max_bytes
         body = Body(limit, f"a body may have {limit:,} bytes, also after decompression; send it in parts")
@@ -144,25 +135,13 @@ class Intake:
             taken = size
 
         try:
-            await self._receive(request, body, take)
+            await _receive(request, body, self._timeout, take)
             yield bytes(body.data)
         finally:
             self._left += taken
             self._clients[client] -= taken
             if not self._clients[client]:
                 del self._clients[client]
-
-    async def _receive(self, request: Request, body: Body, take: Callable[[int], None]) -> None:
-        """Fill the body; `take` is told its size as it grows."""
-        expand = _decompressor(request.headers.get("content-encoding", ""))
-        try:
-            async with asyncio.timeout(self._timeout):
-                await _fill(request, body, expand, take)
-        except TimeoutError:
-            raise RequestTimeoutError(
-                f"the body did not arrive within {self._timeout:g} s; send it again, in parts if the line is slow",
-                headers={"Connection": "close"},
-            ) from None
 
     def _take(self, client: str, size: int) -> None:
         if self._clients[client] + size > _BUDGET_BODIES * self._max_bytes // _CLIENTS:
@@ -171,6 +150,38 @@ class Intake:
             raise OverloadedError("too many large bodies are being read at once; send this one again")
         self._left -= size
         self._clients[client] += size
+
+
+async def read_body(request: Request, limit: int, seconds: float) -> bytes:
+    """Read and decompress a small body: it takes nothing of the budget, so that no large ones keep it out.
+
+    Args:
+        request: Whose body.
+        limit: Most bytes, before and after decompression.
+        seconds: Time within which it must arrive.
+
+    Raises:
+        TooLargeError: Over the limit.
+        UnsupportedMediaError: An encoding other than gzip and zstd.
+        BadRequestError: The compressed data is damaged.
+        RequestTimeoutError: It did not arrive in time.
+    """
+    body = Body(limit, f"this body may have {limit:,} bytes, also after decompression")
+    await _receive(request, body, seconds, lambda _: None)
+    return bytes(body.data)
+
+
+async def _receive(request: Request, body: Body, seconds: float, take: Callable[[int], None]) -> None:
+    """Fill the body; `take` is told its size as it grows."""
+    expand = _decompressor(request.headers.get("content-encoding", ""))
+    try:
+        async with asyncio.timeout(seconds):
+            await _fill(request, body, expand, take)
+    except TimeoutError:
+        raise RequestTimeoutError(
+            f"the body did not arrive within {seconds:g} s; send it again, in parts if the line is slow",
+            headers={"Connection": "close"},
+        ) from None
 
 
 async def _fill(

@@ -1,6 +1,6 @@
 """`GET /logs` and `GET /logs/{id}`."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 
@@ -14,18 +14,17 @@ from tallystick.auth.gate import Gate
 from tallystick.auth.operations import LIST_EVENTS, READ_EVENT, Operation
 from tallystick.auth.routing import performs
 from tallystick.log.entity_tags import has_copy
+from tallystick.log.query_string import Values, first, query_of
 from tallystick.log.reader import LogReader, Page
 from tallystick.log.schemas_read import (
     EVENT_PARAMETERS,
     EXAMPLE_EVENT,
     LIST_PARAMETERS,
     LISTING,
+    SEVERAL,
     Event,
     EventList,
-    Values,
-    group,
     list_query,
-    tenant_of,
 )
 
 _JSON: Final = "application/json"
@@ -56,10 +55,10 @@ def read_routes(reader: LogReader, gate: Gate) -> APIRouter:
     """The routes that read events."""
     router = APIRouter(tags=["logs"])
 
-    async def let_in(request: Request, operation: Operation, known: Iterable[str]) -> tuple[Access, Values]:
+    async def let_in(request: Request, operation: Operation, known: Sequence[str]) -> tuple[Access, Values]:
         principal = await gate.authenticate(request)
-        values = group(request.query_params.multi_items(), known)
-        access = await gate.authorise(principal, operation, tenant_of(values))
+        values = query_of(request, known, SEVERAL)
+        access = await gate.authorise(principal, operation, first(values, "tenant_id"))
         await gate.charge(request, access, 1)
         return access, values
 

@@ -21,7 +21,7 @@ from tallystick.auth.operations import APPEND_EVENT, APPEND_EVENTS
 from tallystick.auth.permissions import Permission
 from tallystick.auth.routing import performs
 from tallystick.errors import Flaw, InvalidError, TooLargeError
-from tallystick.log.intake import Intake, form_of, split_array, split_ndjson
+from tallystick.log.intake import Intake, form_of, read_body, split_array, split_ndjson
 from tallystick.log.lanes import Append, Stored
 from tallystick.log.model import SALT_BYTES, Author, Clock, PreparedEvent, form_event, parse_json, validate_event
 from tallystick.log.query_string import first, query_of
@@ -105,7 +105,8 @@ class _Desk:
         principal = await self._gate.authenticate(request)
         form_of(request, allowed=("json",))
         query_of(request)
-        body = await self._intake.read(request, self._settings.api.max_event_bytes)
+        api = self._settings.api
+        body = await read_body(request, api.max_event_bytes, api.body_timeout)
         value = parse_json(body)
         access = await self._gate.authorise(principal, APPEND_EVENT, _tenant_of(value))
         await self._gate.charge(request, access, 1)
@@ -277,6 +278,11 @@ def _tenant_of(value: object) -> str | None:
 
 def _author(principal: Principal) -> Author:
     return Author(issuer=principal.issuer, subject=principal.subject)
+
+
+def _client_of(principal: Principal) -> str:
+    """A name of issuer and subject; the length keeps two pairs from looking alike."""
+    return f"{len(principal.issuer)}:{principal.issuer}:{principal.subject}"
 
 
 def _one_answer(stored: Sequence[Stored | None]) -> bytes:

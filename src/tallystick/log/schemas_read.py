@@ -1,51 +1,26 @@
 """The wire of reading: what the query string of a listing may say, and what an answered event looks like."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, Literal, TypeVar
+from collections.abc import Mapping
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from tallystick.errors import Flaw, InvalidError
 from tallystick.log.identity import MAX_SEQ
+from tallystick.log.query_string import Values, first, one, page_size, refuse
 from tallystick.log.reader import DEFAULT_LIMIT, MAX_LIMIT, ListQuery, Order
 from tallystick.log.timestamps import parse_timestamp
 from tallystick.query.ast import SEVERITIES, Everything, Node
 from tallystick.query.filters import PARAMETERS, FilterParams, to_filter
 
-Values = Mapping[str, list[str]]
-"""Query parameters by name, each with its values in order."""
+SEVERAL: Final = tuple(name for name in PARAMETERS if name != "min_severity")
+"""Parameters of a listing that may be repeated: their values are alternatives."""
 
-SINGLE: Final = ("tenant_id", "from", "to", "order", "after_seq", "limit", "cursor", "min_severity")
-"""Parameters of a listing that may be given once; the other ones are alternatives when repeated."""
-
-LISTING: Final = (*SINGLE[:-1], *PARAMETERS)
+LISTING: Final = ("tenant_id", "from", "to", "order", "after_seq", "limit", "cursor", *PARAMETERS)
 """Every parameter of a listing."""
 
 _ORDERS: Final[Mapping[str, Order]] = {"newest": "newest", "oldest": "oldest", "seq": "seq"}
-_Parsed = TypeVar("_Parsed")
-_Default = TypeVar("_Default")
-
-
-def group(items: Iterable[tuple[str, str]], known: Iterable[str]) -> Values:
-    """Gather query parameters by name.
-
-    Raises:
-        InvalidError: One is not known, or one that stands alone is repeated.
-    """
-    known = tuple(known)
-    values: dict[str, list[str]] = {}
-    for name, value in items:
-        values.setdefault(name, []).append(value)
-    flaws = [
-        Flaw(f"is not a parameter of this request, which takes {', '.join(known)}", parameter=name[:100])
-        for name in values
-        if name not in known
-    ]
-    flaws += [Flaw("may be given once", parameter=name) for name in SINGLE if len(values.get(name, ())) > 1]
-    if flaws:
-        raise InvalidError("the query string is not valid; each entry of `errors` names a parameter", flaws=flaws)
-    return values
 
 
 def list_query(values: Values) -> ListQuery:
@@ -55,11 +30,11 @@ def list_query(values: Values) -> ListQuery:
         InvalidError: With a flaw for each parameter that is not valid.
     """
     flaws: list[Flaw] = []
-    order: Order = _one(values, "order", _order, "newest", flaws)
-    from_us = _one(values, "from", _moment, None, flaws)
-    to_us = _one(values, "to", _moment, None, flaws)
-    limit = _one(values, "limit", _limit, DEFAULT_LIMIT, flaws)
-    after_seq = _one(values, "after_seq", _after_seq, -1, flaws)
+    order: Order = one(values, "order", _order, "newest", flaws)
+    from_us = one(values, "from", _moment, None, flaws)
+    to_us = one(values, "to", _moment, None, flaws)
+    limit = one(values, "limit", page_size, DEFAULT_LIMIT, flaws)
+    after_seq = one(values, "after_seq", _after_seq, -1, flaws)
     if from_us is not None and to_us is not None and to_us < from_us:
         flaws.append(Flaw("lies before `from`", parameter="to"))
     if "after_seq" in values and order != "seq":
@@ -69,27 +44,8 @@ def list_query(values: Values) -> ListQuery:
         filters = to_filter(FilterParams.from_values(values))
     except InvalidError as error:
         flaws += error.flaws
-    if flaws:
-        raise InvalidError("the query string is not valid; each entry of `errors` names a parameter", flaws=flaws)
-    cursor = values["cursor"][0] if "cursor" in values else None
-    return ListQuery(filters, order, from_us, to_us, limit, after_seq, cursor)
-
-
-def tenant_of(values: Values) -> str | None:
-    """The tenant that a request names, if it does."""
-    return values["tenant_id"][0] if "tenant_id" in values else None
-
-
-def _one(
-    values: Values, name: str, parse: Callable[[str], _Parsed], default: _Default, flaws: list[Flaw]
-) -> _Parsed | _Default:
-    if name not in values:
-        return default
-    try:
-        return parse(values[name][0])
-    except ValueError as error:
-        flaws.append(Flaw(str(error), parameter=name))
-        return default
+    refuse(flaws)
+    return ListQuery(filters, order, from_us, to_us, limit, after_seq, first(values, "cursor"))
 
 
 def _order(text: str) -> Order:
@@ -102,12 +58,6 @@ def _moment(text: str) -> int:
     if re.fullmatch(r"\S+ \d\d:\d\d", text):
         raise ValueError("has a space before the offset: in a query string, write + as %2B")
     return parse_timestamp(text)
-
-
-def _limit(text: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,4}", text) or not 1 <= int(text) <= MAX_LIMIT:
-        raise ValueError(f"must be a whole number from 1 to {MAX_LIMIT}")
-    return int(text)
 
 
 def _after_seq(text: str) -> int:

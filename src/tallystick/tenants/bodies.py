@@ -1,45 +1,39 @@
 """Small JSON bodies: read within a limit, parsed strictly, and fitted to a schema."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 from starlette.requests import Request
 
-from tallystick.errors import BadRequestError, Flaw, InvalidError, TooLargeError, UnsupportedMediaError
+from tallystick.errors import Flaw, InvalidError
+from tallystick.log.intake import Form, form_of, read_body
 from tallystick.log.model import parse_json
 from tallystick.log.tree import escape_pointer
 
 MAX_BYTES = 64 * 1024
 """Largest body of a request that changes one thing."""
 
-JSON_TYPE = "application/json"
-
 Fitted = TypeVar("Fitted")
 
 
-async def read_json(request: Request, media_types: Collection[str] = (JSON_TYPE,)) -> object:
+async def read_json(request: Request, seconds: float, *, allowed: tuple[Form, ...] = ("json",)) -> object:
     """Read a request's JSON body.
 
+    Args:
+        request: Whose body.
+        seconds: Time within which it must arrive.
+        allowed: What its content type may say.
+
     Raises:
-        UnsupportedMediaError: Another content type, or a content coding.
+        UnsupportedMediaError: Another content type, charset or content coding.
         TooLargeError: It is over `MAX_BYTES`.
-        BadRequestError: It is empty.
+        RequestTimeoutError: It did not arrive in time.
+        BadRequestError: Its compressed data is damaged.
         InvalidError: It is not JSON, or holds a key twice.
     """
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type not in media_types:
-        raise UnsupportedMediaError(f"send the body with Content-Type: {' or '.join(media_types)}")
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise UnsupportedMediaError("send this body without Content-Encoding")
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BYTES:
-            raise TooLargeError(f"this body may have up to {MAX_BYTES} bytes")
-    if not body.strip():
-        raise BadRequestError("the body is empty: send a JSON object")
-    return parse_json(bytes(body))
+    form_of(request, allowed=allowed)
+    return parse_json(await read_body(request, MAX_BYTES, seconds))
 
 
 def fit(schema: TypeAdapter[Fitted], value: object, at: str = "") -> Fitted:

@@ -1,21 +1,26 @@
 """`/tenants`: listed and made by platform admins, read and changed by those whom their roles let."""
 
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path
 from pydantic import TypeAdapter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from tallystick.auth.access import Access
 from tallystick.auth.gate import Gate
-from tallystick.auth.operations import CREATE_TENANT, LIST_TENANTS, READ_TENANT, UPDATE_TENANT
+from tallystick.auth.operations import CREATE_TENANT, LIST_TENANTS, READ_TENANT, UPDATE_TENANT, Operation
 from tallystick.auth.permissions import Permission
 from tallystick.auth.routing import performs
-from tallystick.errors import ForbiddenError
-from tallystick.log.schemas_read import group
-from tallystick.tenants.bodies import JSON_TYPE, fit, read_json
+from tallystick.errors import Flaw, ForbiddenError
+from tallystick.log.query_string import Values, first, one, page_size, query_of, refuse
+from tallystick.log.reader import DEFAULT_LIMIT
+from tallystick.settings import Settings
+from tallystick.tenants.bodies import fit, read_json
 from tallystick.tenants.model import Tenant, merge_patch
 from tallystick.tenants.schemas import (
+    LIST_PARAMETERS,
     NEW_TENANT,
     TENANT_PATCH,
     TENANT_SETTINGS,
@@ -25,7 +30,8 @@ from tallystick.tenants.schemas import (
 )
 from tallystick.tenants.service import Changes, TenantService
 
-MERGE_PATCH = "application/merge-patch+json"
+_JSON: Final = "application/json"
+_MERGE_PATCH: Final = "application/merge-patch+json"
 
 _TENANT: dict[str, Any] = {
     "id": "acme",
@@ -35,17 +41,31 @@ _TENANT: dict[str, Any] = {
     "created_at": "2026-11-24T17:21:36.123Z",
 }
 
-TenantPath = Annotated[str, Path(max_length=63, description="The tenant's id.", examples=["acme"])]
+_NEW_TENANTS: Final[dict[str, Any]] = {
+    "tenant": {"summary": "A tenant", "value": {"id": "acme", "name": "Acme Ltd"}},
+    "with settings": {"value": {"id": "globex-eu-1", "name": "Globex Europe", "settings": {}}},
+}
+
+_PATCHES: Final[dict[str, Any]] = {
+    "rename": {"summary": "Another name", "value": {"name": "Acme Holding"}},
+    "suspend": {"summary": "Refuse every request for it", "value": {"suspended": True}},
+    "resume": {"summary": "Let its requests in again", "value": {"suspended": False}},
+}
+
+# Not validated by FastAPI, which would answer before anybody asked who is calling.
+TenantPath = Annotated[
+    str, Path(description="The tenant's id.", examples=["acme"], json_schema_extra={"maxLength": 63})
+]
 
 
 def _answer(
     document: TenantDocument | TenantList, status: int = 200, headers: dict[str, str] | None = None
 ) -> Response:
-    return Response(document.model_dump_json(), status, headers, media_type=JSON_TYPE)
+    return Response(document.model_dump_json(), status, headers, media_type=_JSON)
 
 
 def _example(value: object) -> dict[str, Any]:
-    return {"content": {JSON_TYPE: {"example": value}}}
+    return {"content": {_JSON: {"example": value}}}
 
 
 def _body(schema_of: TypeAdapter[Any], examples: dict[str, Any], *media_types: str) -> dict[str, Any]:
@@ -71,9 +91,10 @@ def changes(tenant: Tenant, patch: TenantPatch) -> Changes:
     )
 
 
-def tenant_routes(service: TenantService, gate: Gate) -> APIRouter:
+def tenant_routes(service: TenantService, gate: Gate, settings: Settings) -> APIRouter:
     """The routes of tenants."""
     router = APIRouter(tags=["tenants"])
+    desk = _Desk(service, gate, settings)
 
     @router.get(
         "/tenants",
@@ -81,18 +102,12 @@ def tenant_routes(service: TenantService, gate: Gate) -> APIRouter:
         summary="List tenants",
         response_model=TenantList,
         responses={200: _example({"items": [_TENANT], "next": None, "prev": None})},
+        openapi_extra={"parameters": list(LIST_PARAMETERS)},
     )
     @performs(LIST_TENANTS)
-    async def list_tenants(
-        request: Request,
-        limit: Annotated[int, Query(ge=1, le=1000, description="Most tenants to answer.")] = 50,
-        cursor: Annotated[str | None, Query(max_length=256, description="`next` or `prev` of an earlier page.")] = None,
-    ) -> Response:
+    async def list_tenants(request: Request) -> Response:
         """All tenants in the order they were made. For platform admins."""
-        access = await gate.authorise(await gate.authenticate(request), LIST_TENANTS, None)
-        await gate.charge(request, access, 1)
-        group(request.query_params.multi_items(), ("limit", "cursor"))
-        return _answer(TenantList.of(await service.page(cursor, limit)))
+        return await desk.list(request)
 
     @router.post(
         "/tenants",
@@ -105,24 +120,12 @@ def tenant_routes(service: TenantService, gate: Gate) -> APIRouter:
             | {"headers": {"Location": {"description": "Path of the tenant.", "schema": {"type": "string"}}}},
             409: {"description": "The id is taken."},
         },
-        openapi_extra=_body(
-            NEW_TENANT,
-            {
-                "tenant": {"summary": "A tenant", "value": {"id": "acme", "name": "Acme Ltd"}},
-                "with settings": {"value": {"id": "globex-eu-1", "name": "Globex Europe", "settings": {}}},
-            },
-            JSON_TYPE,
-        ),
+        openapi_extra=_body(NEW_TENANT, _NEW_TENANTS, _JSON),
     )
     @performs(CREATE_TENANT)
     async def create_tenant(request: Request) -> Response:
         """A tenant is made with its two logs, `events` and `access`, and can be used at once. For platform admins."""
-        access = await gate.authorise(await gate.authenticate(request), CREATE_TENANT, None)
-        await gate.charge(request, access, 1)
-        new = fit(NEW_TENANT, await read_json(request))
-        tenant = await service.create(new.id, new.name, new.settings.model_dump(exclude_unset=True))
-        location = f"{request.url.path.rstrip('/')}/{tenant.id}"
-        return _answer(TenantDocument.of(tenant), 201, {"Location": location})
+        return await desk.create(request)
 
     @router.get(
         "/tenants/{tenant_id}",
@@ -134,9 +137,7 @@ def tenant_routes(service: TenantService, gate: Gate) -> APIRouter:
     @performs(READ_TENANT)
     async def read_tenant(request: Request, tenant_id: TenantPath) -> Response:
         """A tenant's name, settings and state."""
-        access = await gate.authorise(await gate.authenticate(request), READ_TENANT, tenant_id)
-        await gate.charge(request, access, 1)
-        return _answer(TenantDocument.of(await service.get(access.tenant.id)))
+        return await desk.read(request, tenant_id)
 
     @router.patch(
         "/tenants/{tenant_id}",
@@ -144,16 +145,7 @@ def tenant_routes(service: TenantService, gate: Gate) -> APIRouter:
         summary="Change a tenant",
         response_model=TenantDocument,
         responses={200: _example(_TENANT)},
-        openapi_extra=_body(
-            TENANT_PATCH,
-            {
-                "rename": {"summary": "Another name", "value": {"name": "Acme Holding"}},
-                "suspend": {"summary": "Refuse every request for it", "value": {"suspended": True}},
-                "resume": {"summary": "Let its requests in again", "value": {"suspended": False}},
-            },
-            JSON_TYPE,
-            MERGE_PATCH,
-        ),
+        openapi_extra=_body(TENANT_PATCH, _PATCHES, _JSON, _MERGE_PATCH),
     )
     @performs(UPDATE_TENANT)
     async def update_tenant(request: Request, tenant_id: TenantPath) -> Response:
@@ -161,12 +153,50 @@ def tenant_routes(service: TenantService, gate: Gate) -> APIRouter:
 
         Suspending and resuming is for platform admins; it holds within seconds on every process.
         """
-        access = await gate.authorise(await gate.authenticate(request), UPDATE_TENANT, tenant_id)
-        await gate.charge(request, access, 1)
-        patch = fit(TENANT_PATCH, await read_json(request, (JSON_TYPE, MERGE_PATCH)))
-        if "suspended" in patch and not access.may(Permission.TENANTS_SUSPEND):
-            raise ForbiddenError(f"to change `suspended` needs the permission `{Permission.TENANTS_SUSPEND}`")
-        tenant = await service.update(access.tenant.id, lambda tenant: changes(tenant, patch))
-        return _answer(TenantDocument.of(tenant))
+        return await desk.update(request, tenant_id)
 
     return router
+
+
+class _Desk:
+    """Lets requests in, and answers them: who is calling comes before what is asked."""
+
+    def __init__(self, service: TenantService, gate: Gate, settings: Settings) -> None:
+        self._service = service
+        self._gate = gate
+        self._timeout = settings.api.body_timeout
+
+    async def list(self, request: Request) -> Response:
+        _, values = await self._let_in(request, LIST_TENANTS, known=("limit", "cursor"))
+        flaws: list[Flaw] = []
+        limit = one(values, "limit", page_size, DEFAULT_LIMIT, flaws)
+        refuse(flaws)
+        return _answer(TenantList.of(await self._service.page(first(values, "cursor"), limit)))
+
+    async def create(self, request: Request) -> Response:
+        await self._let_in(request, CREATE_TENANT)
+        new = fit(NEW_TENANT, await read_json(request, self._timeout))
+        tenant = await self._service.create(new.id, new.name, new.settings.model_dump(exclude_unset=True))
+        location = f"{request.url.path.rstrip('/')}/{tenant.id}"
+        return _answer(TenantDocument.of(tenant), 201, {"Location": location})
+
+    async def read(self, request: Request, tenant_id: str) -> Response:
+        access, _ = await self._let_in(request, READ_TENANT, tenant_id)
+        return _answer(TenantDocument.of(await self._service.get(access.tenant.id)))
+
+    async def update(self, request: Request, tenant_id: str) -> Response:
+        access, _ = await self._let_in(request, UPDATE_TENANT, tenant_id)
+        patch = fit(TENANT_PATCH, await read_json(request, self._timeout, allowed=("json", "merge-patch")))
+        if "suspended" in patch and not access.may(Permission.TENANTS_SUSPEND):
+            raise ForbiddenError(f"to change `suspended` needs the permission `{Permission.TENANTS_SUSPEND}`")
+        tenant = await self._service.update(access.tenant.id, lambda tenant: changes(tenant, patch))
+        return _answer(TenantDocument.of(tenant))
+
+    async def _let_in(
+        self, request: Request, operation: Operation, tenant_id: str | None = None, known: Sequence[str] = ()
+    ) -> tuple[Access, Values]:
+        principal = await self._gate.authenticate(request)
+        values = query_of(request, known)
+        access = await self._gate.authorise(principal, operation, tenant_id)
+        await self._gate.charge(request, access, 1)
+        return access, values

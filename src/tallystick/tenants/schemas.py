@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, WithJsonSchema
 from typing_extensions import TypedDict
 
+from tallystick.log.reader import DEFAULT_LIMIT, MAX_LIMIT
 from tallystick.tenants.model import ID_PATTERN, MAX_NAME_LENGTH, Tenant, TenantSettings
 from tallystick.tenants.service import TenantPage
 
@@ -71,6 +72,23 @@ class TenantPatch(TypedDict, total=False):
 NEW_TENANT: Final[TypeAdapter[NewTenant]] = TypeAdapter(NewTenant)
 TENANT_PATCH: Final[TypeAdapter[TenantPatch]] = TypeAdapter(TenantPatch)
 TENANT_SETTINGS: Final[TypeAdapter[TenantSettings]] = TypeAdapter(TenantSettings)
+
+
+LIST_PARAMETERS: Final[tuple[dict[str, Any], ...]] = (
+    {
+        "name": "limit",
+        "in": "query",
+        "description": "Most tenants to answer.",
+        "schema": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
+    },
+    {
+        "name": "cursor",
+        "in": "query",
+        "description": "`next` or `prev` of an earlier page.",
+        "schema": {"type": "string", "maxLength": 256},
+    },
+)
+"""The query parameters of the listing, as OpenAPI describes them."""
 
 
 class TenantDocument(BaseModel):

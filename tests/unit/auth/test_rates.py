@@ -63,7 +63,7 @@ async def test_a_rest_over_the_limit_leaves_counted_what_was_paid() -> None:
     await rates.take("iss", "ada", None, 1)
     with pytest.raises(RateLimitedError, match=r"costs 8, .* 6 are left; try again in 60 s"):
         await rates.take("iss", "ada", "acme", 8, paid=1)
-    with pytest.raises(RateLimitedError, match="costs 11, more than the 10 .* split it"):
+    with pytest.raises(RateLimitedError, match=r"costs 11, more than the 10 .* split it"):
         await rates.take("iss", "ada", "acme", 11, paid=1)
     assert (await rates.take("iss", "ada", "acme", 6))["RateLimit"] == '"principal";r=0;t=60, "tenant";r=6;t=60'
 

@@ -5,23 +5,23 @@ import pytest
 
 from tallystick.errors import InvalidError
 from tallystick.log.model import EventFields
+from tallystick.log.query_string import first, group
 from tallystick.log.reader import ListQuery
 from tallystick.log.schemas_read import (
     EXAMPLE_EVENT,
     LIST_PARAMETERS,
     LISTING,
+    SEVERAL,
     Event,
     EventList,
-    group,
     list_query,
-    tenant_of,
 )
 from tallystick.query.ast import Equals
 from tallystick_tlog import verify_event
 
 
 def read(*items: tuple[str, str]) -> ListQuery:
-    return list_query(group(items, LISTING))
+    return list_query(group(items, LISTING, SEVERAL))
 
 
 def flaws_of(*items: tuple[str, str]) -> dict[str | None, str]:
@@ -60,8 +60,8 @@ def test_seqs_are_asked_for_from_one_on() -> None:
 
 
 def test_the_tenant_is_named_or_not() -> None:
-    assert tenant_of(group([("tenant_id", "acme")], LISTING)) == "acme"
-    assert tenant_of(group([], LISTING)) is None
+    assert first(group([("tenant_id", "acme")], LISTING), "tenant_id") == "acme"
+    assert first(group([], LISTING), "tenant_id") is None
 
 
 @pytest.mark.parametrize("name", ["q", "User_id", "", "limit ", "from_"])
