@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from tallystick.errors import TallystickError
-from tallystick.settings import Settings
+from tallystick.settings import DatabaseSettings, Settings
 
 ROOT = Path(__file__).parents[3]
 REFERENCE = ROOT / "docs" / "reference"
@@ -67,3 +67,19 @@ def test_a_variable_named_in_the_docs_is_a_setting() -> None:
         named = set(re.findall(r"\bTALLYSTICK_[A-Z_]*[A-Z]\b", page.read_text()))
         others = {"TALLYSTICK_API__", "TALLYSTICK_TEST_TIMESCALEDB_URL"}  # a prefix; a variable of the tests
         assert named <= table | others, f"{page.name}: {named - table}"
+
+
+def test_the_time_outs_for_a_pooler_are_the_defaults() -> None:
+    page = (ROOT / "docs" / "how-to" / "connection-poolers.md").read_text()
+    said = dict(re.findall(r"alter role (\w+ in database \w+ set \w+_timeout) = '(\d+)s'", page))
+    defaults = DatabaseSettings()
+
+    assert len(said) == 12
+    for parameter, seconds in said.items():
+        role, _, name = parameter.partition(" in database tallystick set ")
+        wanted = {
+            "statement_timeout": defaults.append_timeout if role.endswith("writer") else defaults.statement_timeout,
+            "lock_timeout": defaults.lock_timeout,
+            "idle_in_transaction_session_timeout": defaults.idle_in_transaction_timeout,
+        }[name]
+        assert float(seconds) == wanted, parameter
