@@ -583,3 +583,16 @@ async def test_thousands_of_bad_events_are_each_named_once_at_least(door: Door) 
     errors = answer.json()["errors"]
     assert {error["index"] for error in errors} == set(range(2_000))
     assert len(errors) < 4_000
+
+
+async def test_two_principals_may_use_the_same_request_key(door: Door, owner: Connection) -> None:
+    ada, bob = door.bearer("user", subject="ada"), door.bearer("user", subject="bob")
+    body = [event(resource_id="a")]
+
+    first = await bulk(door, body, token=ada, idempotency_key="1")
+    other = await bulk(door, [event(resource_id="b")], token=bob, idempotency_key="1")
+    again = await bulk(door, body, token=ada, idempotency_key="1")
+
+    assert (first.status_code, other.status_code) == (201, 201)
+    assert again.content == first.content
+    assert len(await stored(owner)) == 2
