@@ -49,11 +49,6 @@ class Principal:
         """Whether this is a platform admin: admin of every tenant, and of the tenants themselves."""
         return self.everywhere and self.roles is Role.ADMIN
 
-    @property
-    def author(self) -> dict[str, str]:
-        """The ``written_by`` of the events this principal writes."""
-        return {"issuer": self.issuer, "subject": self.subject}
-
     def role_in(self, tenant: str) -> Role | None:
         """The principal's role in a tenant, or None when it has no business there."""
         if not (self.everywhere or tenant in self.tenants):

@@ -62,10 +62,6 @@ def test_without_iat_a_token_counts_as_the_oldest() -> None:
     assert principal_of(claims(iat=None), SETTINGS).issued_at == 0
 
 
-def test_author_is_issuer_and_subject() -> None:
-    assert principal_of(claims(), SETTINGS).author == {"issuer": "https://issuer.example", "subject": "ada@example.com"}
-
-
 @given(tenants=anything, tenant_id=anything, role=anything, scope=anything, jti=anything, sub=anything)
 def test_whatever_an_issuer_claims_is_read_or_refused(**claimed: Any) -> None:
     """No claim crashes, and none makes a platform admin but `["*"]` with the role admin."""
