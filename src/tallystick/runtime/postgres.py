@@ -5,6 +5,7 @@ with its settings on its command line; nobody but the owner of the socket's dire
 connect, so connections are trusted.
 """
 
+import errno
 import hashlib
 import importlib.util
 import os
@@ -170,15 +171,13 @@ class EmbeddedPostgres:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not owned:
                 return
-            if self.account is not None and folder.stat().st_uid == 0:
-                os.chown(folder, self.account.uid, self.account.gid)
-            owner = os.geteuid() if self.account is None else self.account.uid
+            owner = (os.geteuid(), os.getegid()) if self.account is None else (self.account.uid, self.account.gid)
             info = folder.lstat()
-            if info.st_uid != owner or not stat.S_ISDIR(info.st_mode):
+            if not stat.S_ISDIR(info.st_mode) or info.st_uid not in (owner[0], os.geteuid()):
                 raise ConfigurationError(
                     f"{folder} belongs to somebody else: remove it, or choose another TALLYSTICK_HOME"
                 )
-            folder.chmod(0o700)
+            _close_to_others(folder, *owner)
         except OSError as error:
             raise ConfigurationError(
                 f"cannot make {folder} ({error.strerror}): mend its permissions, or choose another "
@@ -356,6 +355,23 @@ class EmbeddedPostgres:
         for process in outliving(leftovers, 10):
             send(process, signal.SIGKILL)
         (self.data_dir / "postmaster.pid").unlink(missing_ok=True)
+
+
+def _close_to_others(folder: Path, uid: int, gid: int) -> None:
+    """Give a folder to an account and mode 0700; what somebody put in its place since it was looked at is not touched.
+
+    Its name may be known beforehand and lie where others write, and we may be root: no link is followed.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        info = os.fstat(descriptor)
+        if info.st_uid not in (uid, os.geteuid()):
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+        if info.st_uid != uid:
+            os.fchown(descriptor, uid, gid)
+        os.fchmod(descriptor, 0o700)
+    finally:
+        os.close(descriptor)
 
 
 def _environment() -> dict[str, str]:

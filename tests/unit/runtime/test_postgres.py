@@ -53,6 +53,26 @@ def test_a_socket_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
         _server(tmp_path).initialise()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give folders away")
+def test_root_gives_nothing_away_that_a_link_in_the_place_of_the_socket_folder_names(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.mkdir(mode=0o755)
+    (tmp_path / "socket").symlink_to(precious)
+    with pytest.raises(ConfigurationError, match="belongs to somebody else"):
+        _server(tmp_path).initialise()
+    assert precious.stat().st_uid == 0
+    assert precious.stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give folders away")
+def test_root_does_not_take_over_the_socket_folder_of_somebody_else(tmp_path: Path) -> None:
+    (tmp_path / "socket").mkdir()
+    os.chown(tmp_path / "socket", 12_345, 12_345)
+    with pytest.raises(ConfigurationError, match="belongs to somebody else"):
+        _server(tmp_path).initialise()
+    assert (tmp_path / "socket").stat().st_uid == 12_345
+
+
 @pytest.mark.parametrize(
     ("line", "advice"),
     [
