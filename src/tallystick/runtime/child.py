@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+
 from tallystick.errors import ConfigurationError
 from tallystick.runtime.account import ChildIdentity
 from tallystick.runtime.diagnosis import recent_lines
@@ -92,16 +94,17 @@ class Child:
         self._watch = asyncio.create_task(self._keep())
 
     async def _spawn(self) -> None:
-        await self.spec.before()
         try:
+            await self.spec.before()
             process = await self._create()
-        except OSError as error:
-            raise ConfigurationError(f"{self.spec.name} cannot be started: {error.strerror}") from error
+        except (OSError, psutil.Error) as error:
+            reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+            raise ConfigurationError(f"{self.spec.name} cannot be started: {reason}") from error
         self._process = process
         self._born = asyncio.get_running_loop().time()
         try:
             await self.spec.ready(process, self._log_since)
-        except ConfigurationError:
+        except Exception:
             await self._end(process)
             raise
 
@@ -125,7 +128,7 @@ class Child:
         loop = asyncio.get_running_loop()
         while self._process is not None:
             code = await self._process.wait()
-            self.spec.after(self._process.pid)
+            self._clean_up(self._process)
             pause = _FIRST_PAUSE if loop.time() - self._born > _STEADY_SECONDS else pause
             self._report(f"{self.spec.name} {manner_of_death(code)}: starting it again in {pause:.1f} s")
             while True:
@@ -135,6 +138,8 @@ class Child:
                     await self._spawn()
                 except ConfigurationError as error:
                     self._report(f"{error}; trying again in {pause:.1f} s")
+                except Exception as error:  # noqa: BLE001 - whatever it is, nobody else would start the child again
+                    self._report(f"{self.spec.name} was not started: {error!r}; trying again in {pause:.1f} s")
                 else:
                     self._report(f"{self.spec.name} runs again")
                     break
@@ -170,7 +175,13 @@ class Child:
             except TimeoutError:
                 continue
             break
-        self.spec.after(process.pid)
+        self._clean_up(process)
+
+    def _clean_up(self, process: Process) -> None:
+        try:
+            self.spec.after(process.pid)
+        except Exception as error:  # noqa: BLE001 - what a process leaves behind keeps no other from its start or end
+            self._report(f"{self.spec.name} left something behind: {error!r}")
 
 
 def manner_of_death(code: int) -> str:

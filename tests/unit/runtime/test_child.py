@@ -1,9 +1,11 @@
 import asyncio
+import errno
 import os
 import signal
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tallystick.errors import ConfigurationError
@@ -81,6 +83,65 @@ async def test_one_that_cannot_be_started_is_a_matter_of_configuration(tmp_path:
     child = Child(_spec(tmp_path, "", command=lambda: [str(tmp_path / "missing")]), lambda _: None)
     with pytest.raises(ConfigurationError, match="the child cannot be started"):
         await child.start()
+
+
+@pytest.mark.parametrize(
+    ("failure", "told"),
+    [
+        (psutil.AccessDenied(1), "the child cannot be started"),
+        (OSError(errno.EMFILE, os.strerror(errno.EMFILE)), "the child cannot be started: Too many open files"),
+        (ValueError("a bug"), "the child was not started"),
+    ],
+)
+async def test_what_goes_wrong_before_a_restart_is_told_and_tried_again(
+    tmp_path: Path, failure: Exception, told: str
+) -> None:
+    failures: list[Exception] = []
+
+    async def fail() -> None:
+        if failures:
+            raise failures.pop()
+
+    said: asyncio.Queue[str] = asyncio.Queue()
+    child = Child(_spec(tmp_path, "import time; time.sleep(60)", before=fail), said.put_nowait)
+    await child.start()
+    failures.append(failure)
+    child.send(signal.SIGKILL)
+    async with asyncio.timeout(DEADLINE):
+        assert "was ended by SIGKILL" in await said.get()
+        line = await said.get()
+        assert told in line
+        assert "trying again in 0.4 s" in line
+        assert "runs again" in await said.get()
+    await child.stop()
+
+
+async def test_what_cannot_be_cleaned_up_after_a_death_does_not_keep_it_down(tmp_path: Path) -> None:
+    def fail(_: int) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "counters")
+
+    said: asyncio.Queue[str] = asyncio.Queue()
+    child = Child(_spec(tmp_path, "import time; time.sleep(60)", after=fail), said.put_nowait)
+    await child.start()
+    child.send(signal.SIGKILL)
+    async with asyncio.timeout(DEADLINE):
+        assert "left something behind" in await said.get()
+        assert "was ended by SIGKILL" in await said.get()
+        assert "runs again" in await said.get()
+    await child.stop()
+
+
+async def test_one_whose_readiness_cannot_be_told_is_ended(tmp_path: Path) -> None:
+    started: list[Process] = []
+
+    async def fail(process: Process, _: int) -> None:
+        started.append(process)
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    child = Child(_spec(tmp_path, "import time; time.sleep(60)", ready=fail), lambda _: None)
+    with pytest.raises(OSError, match="Too many open files"):
+        await child.start()
+    assert started[0].returncode == -signal.SIGTERM
 
 
 def test_ends_have_names() -> None:
