@@ -19,12 +19,12 @@ from tallystick.runtime.child import Child, ChildSpec, Process
 from tallystick.runtime.firstrun import FIRST_TENANT, ensure_admin_token, prepare_database
 from tallystick.runtime.listener import listen, url_of
 from tallystick.runtime.postgres import EmbeddedPostgres, server_settings, socket_directory
+from tallystick.runtime.readiness import until_it_answers
 from tallystick.runtime.state import Run, StateDirectory, rotate_log
 from tallystick.runtime.stopping import stop_event
 from tallystick.settings import Settings
 
 _RECOVERY_SECONDS = 900.0
-_READY_SECONDS = 60.0
 _PROBE_PAUSE = 0.05
 _ORPHANS_SECONDS = 10.0
 
@@ -115,7 +115,7 @@ class Supervisor:
         floors.extend((workers, doors))
         for child in (*workers, *doors):
             await child.start()
-        await _until_it_answers(listener, doors)
+        await until_it_answers(listener, doors)
         run = Run(
             url=url_of(listener),
             docs_url=f"{url_of(listener)}/docs",
@@ -238,40 +238,3 @@ async def _unless(stop: asyncio.Event, work: Coroutine[None, None, None]) -> Non
         for task in (working, stopping):
             task.cancel()
         await asyncio.wait((working, stopping))
-
-
-async def _until_it_answers(listener: socket.socket, doors: list[Child]) -> None:
-    """Wait until the API says that it is ready.
-
-    Raises:
-        ConfigurationError: An API process ended before, or it took too long.
-    """
-    answer = asyncio.ensure_future(_answers(listener))
-    deaths = {asyncio.ensure_future(door.died()): door for door in doors}
-    try:
-        async with asyncio.timeout(_READY_SECONDS):
-            await asyncio.wait((answer, *deaths), return_when=asyncio.FIRST_COMPLETED)
-    except TimeoutError:
-        raise ConfigurationError(
-            f"the API was not ready after {_READY_SECONDS:.0f} s: see {doors[0].spec.log_file}"
-        ) from None
-    finally:
-        for task in (answer, *deaths):
-            task.cancel()
-    for death, door in deaths.items():
-        if death.done() and not death.cancelled():
-            raise ConfigurationError(f"{door.spec.name} {death.result()} (see {door.spec.log_file})")
-
-
-async def _answers(listener: socket.socket) -> None:
-    """Ask for readiness until the answer is yes. A connection waits in the listener's queue until somebody takes it."""
-    host, port = listener.getsockname()[:2]
-    while True:
-        reader, writer = await asyncio.open_connection(host, port)
-        try:
-            writer.write(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-            if b" 200 " in await reader.readline():
-                return
-        finally:
-            writer.close()
-        await asyncio.sleep(_PROBE_PAUSE)
