@@ -111,9 +111,9 @@ class WriterSettings(_Group):
     batch_events: int = Field(default=2_000, ge=1, description="Most events in one transaction.")
     batch_bytes: int = Field(default=4 * 1024 * 1024, ge=1024, description="Most bytes in one transaction.")
     large_events: int = Field(
-        default=1_000,
+        default=100,
         ge=1,
-        description="A request of more events is stored on the connection for large bodies.",
+        description="A request of more events is stored over a connection for large bodies.",
     )
     access_share: float = Field(default=0.2, gt=0, lt=1, description="Share of the queue reserved for access logs.")
 

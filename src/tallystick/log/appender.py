@@ -21,6 +21,7 @@ from tallystick.log.plan import New, Plan, Result
 from tallystick.log.retries import DigestKeys
 from tallystick.log.retry_book import RetryBook, keep, look_up
 from tallystick.log.timestamps import format_milliseconds
+from tallystick.log.turns import give_way
 from tallystick_tlog.leaf import leaf_hash
 
 SLICE: Final = 100
@@ -215,7 +216,7 @@ async def _store(connection: OwnConnection, plans: Sequence[Plan], heads: Sequen
             first = head["size"] - len(events)
             for start in range(0, len(events), SLICE):
                 if start:
-                    await asyncio.sleep(0)
+                    await give_way()
                 part = events[start : start + SLICE]
                 yield b"".join(_finish(part, head["id"], first + start, head["last_ms"], appended))
         yield copyrows.TRAILER

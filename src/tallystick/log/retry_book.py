@@ -1,6 +1,5 @@
 """The retry keys of a batch: looked up while its logs are locked, matched, and kept with the answers."""
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -15,6 +14,7 @@ from tallystick.log.lanes import Append, Outcome, Stored
 from tallystick.log.model import PreparedEvent
 from tallystick.log.plan import Again, New, Plan, Result, Slot
 from tallystick.log.retries import DigestKeys, Scope
+from tallystick.log.turns import give_way
 
 SLICE: Final = 200
 """Keys that are encoded before the event loop gets its turn: less than a millisecond."""
@@ -130,7 +130,7 @@ async def keep(
         yield copyrows.HEADER + first
         while part := b"".join(islice(rows, SLICE)):
             yield part
-            await asyncio.sleep(0)
+            await give_way()
         yield copyrows.TRAILER
 
     await connection.copy_to_table(
