@@ -168,7 +168,7 @@ def test_whatever_is_done_nothing_is_lost_or_reordered() -> None:
 
 
 def test_requests_of_one_log_keep_their_order() -> None:
-    lanes = make()
+    lanes = make(large_events=250)
     appends = [request(7, events) for events in (3, 100, 1, 250, 40)]
     for append in appends:
         lanes.offer(append)
