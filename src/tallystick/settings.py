@@ -81,6 +81,11 @@ class ApiSettings(_Group):
     trusted_proxies: tuple[str, ...] = Field(
         default=(), description="Addresses or networks whose `X-Forwarded-For` is believed; none by default."
     )
+    drain_notice: float = Field(
+        default=0,
+        ge=0,
+        description="Seconds from `/readyz` saying no to the end of service, for a balancer to see it; 0 is at once.",
+    )
     drain_timeout: Seconds = Field(default=20, description="Seconds that requests in flight get to end at shutdown.")
     keep_alive: int = Field(default=75, ge=1, description="Seconds an idle connection is kept.")
 

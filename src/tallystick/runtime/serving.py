@@ -5,7 +5,7 @@ import gc
 import math
 import socket
 from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import uvicorn
 
@@ -46,6 +46,9 @@ async def serve(
 ) -> None:
     """Serve until told to stop; requests in flight then get `api.drain_timeout` seconds to end.
 
+    Between the two `api.drain_notice` seconds pass in which everything is answered and only readiness is denied. A
+    second signal ends that time; one after it ends the connections too.
+
     Args:
         app: The ASGI application.
         settings: Address and limits.
@@ -69,14 +72,21 @@ async def serve(
         )
     )
 
+    noticed = asyncio.Event()
+
     def hurry() -> None:
-        server.force_exit = True
+        if noticed.is_set():
+            server.force_exit = True
+        noticed.set()
 
     stop = stop_event(watched, hurry)
 
     async def end_when_told() -> None:
         await stop.wait()
         drain()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(noticed.wait(), settings.api.drain_notice)
+        noticed.set()
         server.should_exit = True
 
     ending = asyncio.create_task(end_when_told())

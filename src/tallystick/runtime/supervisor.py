@@ -81,7 +81,8 @@ class Supervisor:
     async def _listen(self, state: StateDirectory) -> socket.socket:
         """Listen; after a run that was killed (it left `run.json`) its API processes may take a moment to let go."""
         loop = asyncio.get_running_loop()
-        end = loop.time() + (_ORPHANS_SECONDS if state.run_file.exists() else 0)
+        patience = self.settings.api.drain_notice + _ORPHANS_SECONDS
+        end = loop.time() + (patience if state.run_file.exists() else 0)
         while True:
             try:
                 return listen(self.settings.host, self.settings.port)
@@ -194,7 +195,7 @@ class Supervisor:
 
         watch = ("--watch", str(watched))
         door = listener.fileno()
-        drain = settings.api.drain_timeout + settings.database.append_timeout
+        drain = settings.api.drain_notice + settings.api.drain_timeout + settings.database.append_timeout
         return [
             spec("the worker", "worker.log", "worker", *watch, inherited=(watched,), seconds=30),
             *(
