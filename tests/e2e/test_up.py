@@ -241,3 +241,16 @@ def test_data_of_another_major_version_is_left_alone(home: Home) -> None:
     said = home.refusal("up")
     assert "PostgreSQL 16" in said
     assert "PostgreSQL 18" in said
+
+
+def test_logs_are_kept_small_while_everything_runs(home: Home) -> None:
+    running = home.up()
+    logs = [home.folder / "logs" / name for name in ("postgres.log", "worker.log", "api-1.log")]
+    for log in logs:
+        os.truncate(log, 9 * 1024 * 1024)
+    end = monotonic() + DEADLINE
+    while any(log.stat().st_size > 1024 * 1024 for log in logs):
+        running.store("ada")  # and each writes a line
+        assert monotonic() < end
+    assert all(log.with_name(f"{log.name}.1").stat().st_size >= 9 * 1024 * 1024 for log in logs)
+    assert running.stop() == 0

@@ -1,5 +1,6 @@
 """Why PostgreSQL did not start, from what it wrote, in a message that says what to do."""
 
+import os
 from pathlib import Path
 
 from tallystick.errors import ConfigurationError
@@ -21,10 +22,10 @@ _CAUSES = (
 
 
 def recent_lines(file: Path, since: int) -> list[str]:
-    """The last lines of a log file, of those after byte ``since``."""
+    """The last lines of a log file, of those after byte ``since``; all count in one that was emptied meanwhile."""
     try:
         with file.open("rb") as opened:
-            opened.seek(since)
+            opened.seek(since if os.fstat(opened.fileno()).st_size >= since else 0)
             return opened.read().decode(errors="replace").splitlines()[-200:]
     except OSError:
         return []

@@ -5,7 +5,7 @@
     data/            PostgreSQL's data directory
     keys/    0700    secret key files
     tokens/  0700    admin.jwt, the token of the first run
-    logs/    0700    what each process wrote, one file each
+    logs/    0700    what each process wrote, one file each and its older parts
     run.json         where the running instance is found; there only while it runs
     lock             held while it runs
 """
@@ -23,8 +23,6 @@ from pathlib import Path
 from tallystick.errors import ConfigurationError
 from tallystick.settings import Settings
 
-_LARGEST_LOG = 10 * 1024 * 1024
-_OLD_LOGS = 3
 _MEMORY = Path("/dev/shm")  # noqa: S108 - the folder in it is ours alone, mode 0700
 
 
@@ -181,16 +179,3 @@ def write_atomically(file: Path, text: str) -> None:
     with os.fdopen(descriptor, "w") as opened:
         opened.write(text)
     beside.replace(file)
-
-
-def rotate_log(file: Path) -> None:
-    """Move a log file that has grown large aside; the three latest are kept."""
-    try:
-        if file.stat().st_size < _LARGEST_LOG:
-            return
-    except FileNotFoundError:
-        return
-    for age in range(_OLD_LOGS, 0, -1):
-        older = file.with_name(f"{file.name}.{age - 1}") if age > 1 else file
-        if older.exists():
-            older.replace(file.with_name(f"{file.name}.{age}"))

@@ -18,9 +18,10 @@ from tallystick.errors import ConfigurationError
 from tallystick.runtime.child import Child, ChildSpec, Process
 from tallystick.runtime.firstrun import FIRST_TENANT, ensure_admin_token, prepare_database
 from tallystick.runtime.listener import listen, url_of
+from tallystick.runtime.logfiles import keep_bounded
 from tallystick.runtime.postgres import EmbeddedPostgres, server_settings, socket_directory
 from tallystick.runtime.readiness import until_it_answers
-from tallystick.runtime.state import Run, StateDirectory, rotate_log
+from tallystick.runtime.state import Run, StateDirectory
 from tallystick.runtime.stopping import stop_event
 from tallystick.settings import Settings
 
@@ -67,6 +68,7 @@ class Supervisor:
         stop = stop_event(None, hurry)
         with state.lock(), await self._listen(state) as listener, _pipe() as watched:
             state.prepare(shared_metrics=self.settings.api.processes > 1)
+            bounding = asyncio.create_task(keep_bounded(state.logs, self.report))
             try:
                 await _unless(stop, self._start(state, listener, watched, floors))
                 await stop.wait()
@@ -75,6 +77,8 @@ class Supervisor:
                 state.run_file.unlink(missing_ok=True)
                 for floor in reversed(floors):
                     await asyncio.gather(*(child.stop() for child in floor))
+                bounding.cancel()
+                await asyncio.wait([bounding])
                 shutil.rmtree(state.metrics, ignore_errors=True)
         self.report("stopped")
 
@@ -139,8 +143,6 @@ class Supervisor:
         )
 
     def _postgres_spec(self, postgres: EmbeddedPostgres) -> ChildSpec:
-        rotate_log(postgres.log_file)
-
         async def ready(process: Process, log_since: int) -> None:
             abandoned = False
             try:
@@ -181,12 +183,10 @@ class Supervisor:
             environment["PROMETHEUS_MULTIPROC_DIR"] = str(state.metrics)
 
         def spec(name: str, log_name: str, *command: str, inherited: tuple[int, ...], seconds: float) -> ChildSpec:
-            log_file = state.logs / log_name
-            rotate_log(log_file)
             return ChildSpec(
                 name=name,
                 command=lambda: [sys.executable, "-m", "tallystick", *command],
-                log_file=log_file,
+                log_file=state.logs / log_name,
                 environment=environment,
                 inherited=inherited,
                 stop_signals=((signal.SIGTERM, seconds), (signal.SIGKILL, 10)),

@@ -93,6 +93,12 @@ def test_an_older_failure_is_not_taken_for_this_one(tmp_path: Path) -> None:
     assert "said nothing" in str(explain(recent_lines(tmp_path / "none", 0), "it", tmp_path))
 
 
+def test_a_log_that_was_emptied_since_is_read_whole(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("FATAL: new\n")
+    assert recent_lines(log, 5_000) == ["FATAL: new"]
+
+
 def test_what_must_last_is_synced_and_rows_stay_out_of_the_log(tmp_path: Path) -> None:
     command = EmbeddedPostgres(tmp_path / "data", tmp_path, tmp_path / "log", server_settings(30)).command()
     for setting in ("fsync=on", "synchronous_commit=on", "listen_addresses=", "log_error_verbosity=terse"):

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from tallystick.errors import ConfigurationError
-from tallystick.runtime.state import Run, StateDirectory, rotate_log
+from tallystick.runtime.state import Run, StateDirectory
 from tallystick.settings import Settings
 
 RUN = Run("http://127.0.0.1:1", "http://127.0.0.1:1/docs", "default", "token", None, 1, "0")
@@ -53,23 +53,3 @@ def test_a_home_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     state = StateDirectory.from_settings(Settings(home=tmp_path / "state" / "inside"))
     with pytest.raises(ConfigurationError, match="TALLYSTICK_HOME"), state.lock():
         pass
-
-
-def test_a_large_log_moves_aside_and_three_are_kept(tmp_path: Path) -> None:
-    log = tmp_path / "api.log"
-    rotate_log(log)
-    for generation in range(5):
-        with log.open("wb") as file:
-            file.write(str(generation).encode())
-            file.truncate(11 * 1024 * 1024)
-        rotate_log(log)
-    assert not log.exists()
-    assert [(tmp_path / f"api.log.{age}").read_bytes()[:1] for age in (1, 2, 3)] == [b"4", b"3", b"2"]
-    assert not (tmp_path / "api.log.4").exists()
-
-
-def test_a_small_log_stays(tmp_path: Path) -> None:
-    log = tmp_path / "api.log"
-    log.write_text("short")
-    rotate_log(log)
-    assert log.read_text() == "short"
