@@ -5,15 +5,12 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-import structlog
-
 from tallystick.auth.model import Principal
 from tallystick.auth.queries import Revocation, Revoked, changed_since, newest_version
+from tallystick.database.following import follow
 from tallystick.database.outage import as_database_down
 from tallystick.database.pools import Database
 from tallystick.errors import UnavailableError
-
-_log = structlog.get_logger(__name__)
 
 _POLL_SECONDS: Final = 1.0
 _FORGET_SECONDS: Final = 300.0
@@ -83,18 +80,7 @@ class Revocations:
 
     async def run(self) -> None:
         """Follow the table until cancelled."""
-        failing = False
-        while True:
-            try:
-                await self.refresh()
-                if failing:
-                    _log.info("revocations_followed_again")
-                failing = False
-            except Exception as error:  # noqa: BLE001  (whatever it is, the snapshot grows stale and the gate shuts)
-                if not failing:
-                    _log.warning("revocations_not_read", error=type(error).__name__)
-                failing = True
-            await asyncio.sleep(min(_POLL_SECONDS, self._freshness / 4))
+        await follow(self.refresh, what="revocations", every=min(_POLL_SECONDS, self._freshness / 4))
 
     def _forget_expired(self) -> None:
         """Every few minutes, drop what no valid token can match; the worker removes the rows."""

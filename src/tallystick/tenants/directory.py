@@ -5,16 +5,13 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-import structlog
-
 from tallystick.auth.tenancy import PLATFORM_TENANT, TenantState
+from tallystick.database.following import follow
 from tallystick.database.outage import as_database_down
 from tallystick.database.pools import Database
 from tallystick.errors import DatabaseDownError, UnavailableError
 from tallystick.tenants.model import is_tenant_id
 from tallystick.tenants.queries import changes_since, newest_version
-
-_log = structlog.get_logger(__name__)
 
 POLL_INTERVAL = 1.0
 """Seconds between two looks at the database."""
@@ -121,15 +118,4 @@ class TenantDirectory:
 
     async def run(self) -> None:
         """Follow the changes until cancelled."""
-        failing = False
-        while True:
-            try:
-                await self.refresh()
-                if failing:
-                    _log.info("tenants_followed_again")
-                failing = False
-            except Exception as error:  # noqa: BLE001 - whatever it is, what is held grows stale and `find` says so
-                if not failing:
-                    _log.warning("tenants_not_read", error=type(error).__name__)
-                failing = True
-            await asyncio.sleep(min(POLL_INTERVAL, self._freshness / 4))
+        await follow(self.refresh, what="tenants", every=min(POLL_INTERVAL, self._freshness / 4))
