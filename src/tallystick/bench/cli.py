@@ -52,12 +52,13 @@ def single(
     output: Output = None,
 ) -> None:
     """Measure POST /logs: 32 keep-alive connections."""
-
-    async def measure(instance: Instance, say: Say) -> Report:
-        plan = Plan(duration, rounds)
-        return await writing.single(instance, plan, say, baseline=baseline, with_bulk=with_bulk)
-
-    _run(measure, home, as_json=as_json, output=output)
+    plan = Plan(duration, rounds)
+    _run(
+        lambda instance, say: writing.single(instance, plan, say, baseline=baseline, with_bulk=with_bulk),
+        home,
+        as_json=as_json,
+        output=output,
+    )
 
 
 @app.command("bulk")
@@ -71,11 +72,12 @@ def bulk(
     output: Output = None,
 ) -> None:
     """Measure POST /logs/bulk: 500 events, 4 keep-alive connections."""
-
-    async def measure(instance: Instance, say: Say) -> Report:
-        return await writing.bulk(instance, Plan(duration, rounds), say, raw_copy=copy)
-
-    _run(measure, home, as_json=as_json, output=output)
+    _run(
+        lambda instance, say: writing.bulk(instance, Plan(duration, rounds), say, raw_copy=copy),
+        home,
+        as_json=as_json,
+        output=output,
+    )
 
 
 @app.command("copy")
@@ -88,11 +90,9 @@ def copy(
     output: Output = None,
 ) -> None:
     """Measure raw binary COPY by one connection into the same table definition."""
-
-    async def measure(instance: Instance, say: Say) -> Report:
-        return await writing.copy(instance, Plan(duration, rounds), say)
-
-    _run(measure, home, as_json=as_json, output=output)
+    _run(
+        lambda instance, say: writing.copy(instance, Plan(duration, rounds), say), home, as_json=as_json, output=output
+    )
 
 
 @app.command("baseline")
@@ -105,11 +105,12 @@ def baseline(
     output: Output = None,
 ) -> None:
     """Measure the plain application of bench/baseline on the same PostgreSQL server."""
-
-    async def measure(instance: Instance, say: Say) -> Report:
-        return await writing.baseline(instance, Plan(duration, rounds), say)
-
-    _run(measure, home, as_json=as_json, output=output)
+    _run(
+        lambda instance, say: writing.baseline(instance, Plan(duration, rounds), say),
+        home,
+        as_json=as_json,
+        output=output,
+    )
 
 
 @app.command("load")
@@ -157,11 +158,13 @@ def reads(
     output: Output = None,
 ) -> None:
     """Measure newest-50, a deep page, a two-day range and by-id at a constant rate, on what `load` made."""
-
-    async def measure(instance: Instance, say: Say) -> Report:
-        return await reading.reads(instance, duration, say, rate=rate)
-
-    _run(measure, home, as_json=as_json, output=output, settings=_DAYS)
+    _run(
+        lambda instance, say: reading.reads(instance, duration, say, rate=rate),
+        home,
+        as_json=as_json,
+        output=output,
+        settings=_DAYS,
+    )
 
 
 @app.command("tenants")
@@ -175,11 +178,12 @@ def tenants(
     output: Output = None,
 ) -> None:
     """Measure writes of one tenant, and of a hundred among 2,000."""
-
-    async def measure(instance: Instance, say: Say) -> Report:
-        return await crowding.tenants(instance, Plan(duration, rounds), say, count=count)
-
-    _run(measure, home, as_json=as_json, output=output)
+    _run(
+        lambda instance, say: crowding.tenants(instance, Plan(duration, rounds), say, count=count),
+        home,
+        as_json=as_json,
+        output=output,
+    )
 
 
 @app.command("noisy")
@@ -187,21 +191,18 @@ def noisy(
     *, home: Home = None, duration: Duration = 20, rounds: Rounds = 2, as_json: AsJson = False, output: Output = None
 ) -> None:
     """Measure what others feel of a tenant that offers ten times what the server can take."""
-
-    async def measure(instance: Instance, say: Say) -> Report:
-        return await crowding.noisy(instance, Plan(duration, rounds), say)
-
-    _run(measure, home, as_json=as_json, output=output)
+    _run(
+        lambda instance, say: crowding.noisy(instance, Plan(duration, rounds), say),
+        home,
+        as_json=as_json,
+        output=output,
+    )
 
 
 @app.command("memory")
 def memory(*, home: Home = None, duration: Duration = 300, as_json: AsJson = False, output: Output = None) -> None:
     """Sample an API process's memory while its queue is full."""
-
-    async def measure(instance: Instance, say: Say) -> Report:
-        return await crowding.memory(instance, Plan(duration, 1), say)
-
-    _run(measure, home, as_json=as_json, output=output)
+    _run(lambda instance, say: crowding.memory(instance, Plan(duration, 1), say), home, as_json=as_json, output=output)
 
 
 @app.command("all")
