@@ -56,3 +56,8 @@ class Principal:
         if self.roles is None or isinstance(self.roles, Role):
             return self.roles
         return self.roles.get(tenant)
+
+
+def client_of(issuer: str, subject: str) -> str:
+    """One name for a pair of issuer and subject; the length keeps two pairs from looking alike."""
+    return f"{len(issuer)}:{issuer}:{subject}"

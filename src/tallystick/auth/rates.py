@@ -18,6 +18,7 @@ from limits.aio.storage import Storage
 from limits.aio.strategies import FixedWindowRateLimiter
 
 from tallystick.auth.counters import MemoryCounters
+from tallystick.auth.model import client_of
 from tallystick.errors import RateLimitedError, UnavailableError
 from tallystick.settings import RateSettings
 
@@ -94,8 +95,7 @@ class RateLimits:
         """
         if not self._enabled:
             return {}
-        # The length keeps two pairs of issuer and subject from looking alike.
-        charged = [(self._principal, f"{len(issuer)}:{issuer}:{subject}", paid)]
+        charged = [(self._principal, client_of(issuer, subject), paid)]
         if tenant is not None:
             charged.append((self._tenant, tenant, 0))
         policy = self._policy_of_principal if tenant is None else self._policy_of_both

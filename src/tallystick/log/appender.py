@@ -35,22 +35,15 @@ _LOCK_ONE = f"select id, {_TODAY} from tallystick.logs where id = any($1::int[])
 _LOCK_MANY = f"""
 select id, {_TODAY} from tallystick.logs where id = any($1::int[]) order by id
    for no key update skip locked"""  # noqa: S608  # constants
-_GROW = """
+_GROW_WHERE = """
 update tallystick.logs as log
    set size = log.size + grown.events,
        last_at = greatest(log.last_at, date_trunc('milliseconds', clock_timestamp()))
-  from unnest($1::int[], $2::bigint[]) as grown (id, events)
+  from unnest($1::int[], $2::bigint[]) as grown (id, events){join}
  where log.id = grown.id
 returning log.id, log.size, (extract(epoch from log.last_at) * 1000)::bigint as last_ms"""
-_LOCK_AND_GROW_MANY = f"""
-with free as ({_LOCK_MANY})
-update tallystick.logs as log
-   set size = log.size + grown.events,
-       last_at = greatest(log.last_at, date_trunc('milliseconds', clock_timestamp()))
-  from unnest($1::int[], $2::bigint[]) as grown (id, events) join free using (id)
- where log.id = grown.id
-returning log.id, log.size, (extract(epoch from log.last_at) * 1000)::bigint as last_ms"""  # noqa: S608  # constants
-
+_GROW = _GROW_WHERE.format(join="")
+_LOCK_AND_GROW_MANY = f"with free as ({_LOCK_MANY})" + _GROW_WHERE.format(join=" join free using (id)")
 
 _ORDERLY_REFUSALS = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.LockNotAvailableError)
 

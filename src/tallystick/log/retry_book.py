@@ -87,7 +87,7 @@ class RetryBook:
         brought: dict[Key, New] = {}
         slots = [self._slot(append.log_id, event, brought) for event in append.events]
         if None in slots and not append.skip_conflicts:
-            return _event_conflict(append, [index for index, slot in enumerate(slots) if slot is None])
+            return _event_conflicts(append, [index for index, slot in enumerate(slots) if slot is None])
         self._events |= brought
         if append.key is not None:
             self._requests["request", append.log_id, append.key.stored] = append
@@ -163,11 +163,13 @@ def _request_conflict(key: str) -> ConflictError:
     )
 
 
-def _event_conflict(append: Append, indexes: Sequence[int]) -> ConflictError:
+def event_conflict(index: int | None) -> Flaw:
+    """The flaw of an event whose `event_id` came before with other content; its index where it is one of many."""
+    return Flaw("was used for an event with other content", pointer="/event_id", index=index)
+
+
+def _event_conflicts(append: Append, indexes: Sequence[int]) -> ConflictError:
     return ConflictError(
         "an event with the same event_id but other content is stored: a new event needs a new event_id",
-        flaws=[
-            Flaw("was used for an event with other content", pointer="/event_id", index=index if append.bulk else None)
-            for index in indexes
-        ],
+        flaws=[event_conflict(index if append.bulk else None) for index in indexes],
     )

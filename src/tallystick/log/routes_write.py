@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from tallystick.auth.access import Access
 from tallystick.auth.gate import Gate
-from tallystick.auth.model import Principal
+from tallystick.auth.model import Principal, client_of
 from tallystick.auth.operations import APPEND_EVENT, APPEND_EVENTS
 from tallystick.auth.permissions import Permission
 from tallystick.auth.routing import performs
@@ -26,6 +26,7 @@ from tallystick.log.lanes import Append, Stored
 from tallystick.log.model import SALT_BYTES, Author, Clock, PreparedEvent, form_event, parse_json, validate_event
 from tallystick.log.query_string import first, query_of
 from tallystick.log.retries import RequestKey
+from tallystick.log.retry_book import event_conflict
 from tallystick.log.schemas_write import BULK_BODY, EVENT_BODY, IDEMPOTENCY_KEY, ON_ERROR, BulkAnswer, StoredEvent
 from tallystick.log.turns import Turns, give_way
 from tallystick.log.writer import Writer
@@ -125,7 +126,7 @@ class _Desk:
         principal = await self._gate.authenticate(request)
         form = form_of(request, allowed=("json", "ndjson"))
         skip = _skips(request)
-        client = _client_of(principal)
+        client = client_of(principal.issuer, principal.subject)
         # Whoever has used up their share is refused before anything is read: the tenant is told by the body alone.
         await self._gate.charge(request, principal, 1)
         async with self._turns.admit(client):
@@ -246,7 +247,7 @@ class _Bulk:
         known = 0
         for index, place in zip(self.indexes, stored, strict=False):
             if place is None:
-                rejected.append(Flaw("was used for an event with other content", "/event_id", index=index))
+                rejected.append(event_conflict(index))
             else:
                 ids[index] = place.id
                 known += place.known
@@ -280,11 +281,6 @@ def _author(principal: Principal) -> Author:
     return Author(issuer=principal.issuer, subject=principal.subject)
 
 
-def _client_of(principal: Principal) -> str:
-    """A name of issuer and subject; the length keeps two pairs from looking alike."""
-    return f"{len(principal.issuer)}:{principal.issuer}:{principal.subject}"
-
-
 def _one_answer(stored: Sequence[Stored | None]) -> bytes:
     (place,) = stored
     if place is None:
@@ -312,4 +308,4 @@ async def _request_key(request: Request, principal: Principal, operation: str, b
         await asyncio.to_thread(digest.update, body)
     else:
         digest.update(body)
-    return RequestKey(match["quoted"] or match["bare"], digest.digest(), _client_of(principal))
+    return RequestKey(match["quoted"] or match["bare"], digest.digest(), client_of(principal.issuer, principal.subject))

@@ -1,8 +1,8 @@
 """Whose body is worked on: one at a time, clients in turn, and only so many let in.
 
 Parsing ten thousand events is work of the event loop that single requests of others need as well. However many bodies
-one client sends at once, it takes one slice of each round of the loop, and every other client's body comes before its
-second.
+one client sends at once, only one slice of them is worked on between rounds of the loop for all others, and every other
+client's body comes before its second.
 """
 
 import asyncio

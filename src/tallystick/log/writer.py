@@ -64,7 +64,7 @@ class Writer:
     Half of its connections are for what may take long: bodies of many events, and logs that another process holds.
 
     Args:
-        database: Its writer pool is used.
+        database: Where its connections come from.
         settings: Bounds of the queue and of a transaction.
         digests: Of retry keys.
         metrics: Where it counts.
