@@ -6,6 +6,7 @@ client's body comes before its second.
 """
 
 import asyncio
+import random
 from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -17,7 +18,7 @@ PER_CLIENT: Final = 8
 """Bodies of one client that may be on their way, from the first byte to the answer."""
 
 PAUSE: Final = 0.25
-"""Seconds before a refusal is answered."""
+"""Seconds before a refusal is answered, in the mean: refused together, clients shall not come back together."""
 
 _ROUNDS: Final = 3
 
@@ -58,7 +59,7 @@ class Turns:
         """
         count = self._admitted.get(client, 0)
         if count >= self._per_client:
-            await asyncio.sleep(self._pause)
+            await asyncio.sleep(self._pause * random.uniform(0.5, 1.5))  # noqa: S311  # no secret
             raise OverloadedError(f"{count} bulk requests of this client are on their way; wait for one to be answered")
         self._admitted[client] = count + 1
         try:

@@ -76,6 +76,7 @@ def server_settings(connections: int) -> dict[str, str]:
         "max_connections": str(connections + 10),
         "wal_compression": "on",
         "max_wal_size": "4GB",
+        "min_wal_size": "1GB",
         "checkpoint_timeout": "15min",
         "random_page_cost": "1.1",
     }
