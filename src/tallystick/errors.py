@@ -197,5 +197,16 @@ class DatabaseDownError(UnavailableError):
     title = "The database does not answer"
 
 
+class SearchDownError(UnavailableError):
+    """The search index does not answer. Time-ordered listings without filters go on without it."""
+
+    slug = "search-down"
+    title = "The search index does not answer"
+
+
+class CorruptIndexError(SearchDownError):
+    """The files of an index are damaged: it will be set aside and made anew from the log."""
+
+
 class ConfigurationError(Exception):
     """A setting or an environment that a person must mend; the message says how. Never on the wire."""

@@ -123,6 +123,53 @@ class WriterSettings(_Group):
     access_share: float = Field(default=0.2, gt=0, lt=1, description="Share of the queue reserved for access logs.")
 
 
+class SearchSettings(_Group):
+    """The search index, made of the log by the worker."""
+
+    engine: Literal["tantivy", "opensearch"] = Field(
+        default="tantivy", description="Tantivy in the state directory, or an OpenSearch cluster."
+    )
+    url: str | None = Field(default=None, description="URL of the OpenSearch cluster.")
+    user: str | None = Field(default=None, description="User of the OpenSearch cluster, where it asks for one.")
+    password_file: Path | None = Field(default=None, description="File with that user's password.")
+    tail_events: int = Field(
+        default=20_000,
+        ge=1,
+        description="Most events behind the index that a search looks at itself; beyond it, `complete` is false.",
+    )
+    commit_events: int = Field(
+        default=2_500, ge=1, description="Events of a log after which they are committed to its index at once."
+    )
+    commit_seconds: Seconds = Field(default=1, description="Seconds after which fewer are committed to it, too.")
+    roll_events: int = Field(
+        default=1_000_000, ge=1_000, description="Events after which a log's index in Tantivy begins a new roll."
+    )
+    open_indexes: int = Field(
+        default=64, ge=1, description="Most logs whose Tantivy index a process keeps open; the least used is closed."
+    )
+
+
+class QueueSettings(_Group):
+    """How the worker learns that there is work. Messages hold ids only."""
+
+    kind: Literal["embedded", "sqs"] = Field(
+        default="embedded", description="Look into the database, or two FIFO queues of Amazon SQS."
+    )
+    region: str = Field(default="us-east-1", description="AWS region of the queues.")
+    endpoint: str | None = Field(
+        default=None, description="URL of another service that speaks SQS; that of the region when absent."
+    )
+    prefix: str = Field(
+        default="tallystick",
+        description="The queues are `<prefix>-wake-ups.fifo` and `<prefix>-jobs.fifo`, their dead-letter queues"
+        " `…-dead.fifo`. Credentials are found as AWS's own tools find them.",
+    )
+    wake_interval: Seconds = Field(default=0.25, description="Seconds between two wake-ups of one log at least.")
+    sweep_interval: Seconds = Field(
+        default=30, description="Seconds between two looks at what lost messages would have said."
+    )
+
+
 class AuthSettings(_Group):
     """Who may come in."""
 
@@ -205,6 +252,8 @@ class Settings(BaseSettings):
     api: ApiSettings = ApiSettings()
     events: EventSettings = EventSettings()
     writer: WriterSettings = WriterSettings()
+    search: SearchSettings = SearchSettings()
+    queue: QueueSettings = QueueSettings()
     auth: AuthSettings = AuthSettings()
     rates: RateSettings = RateSettings()
     logging: LogSettings = LogSettings()

@@ -79,7 +79,73 @@ class InNetwork:
     network: str
 
 
-Node: TypeAlias = Everything | And | Or | Not | Equals | OneOf | SeverityAtLeast | InNetwork
+Path: TypeAlias = tuple[str, ...]
+"""Keys from the root of an event to a value: ``("metadata", "order", "total")``. Items of an array have its path."""
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The events with a value in which these tokens follow each other (`query.tokens` makes them).
+
+    Attributes:
+        path: Where the value is; None is anywhere.
+        tokens: One or more; a word of several tokens (an address, an id) is a phrase as well.
+        prefix: The last token need only begin so.
+    """
+
+    path: Path | None
+    tokens: tuple[str, ...]
+    prefix: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NumberRange:
+    """The events with a number at a path within bounds. Numbers are compared as binary64 (IEEE 754).
+
+    Attributes:
+        path: Where the number is.
+        low: Least number, or None.
+        high: Greatest number, or None.
+        low_open: The least number itself is left out.
+        high_open: The greatest number itself is left out.
+    """
+
+    path: Path
+    low: float | None
+    high: float | None
+    low_open: bool = False
+    high_open: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Exists:
+    """The events that have a value other than null at this path, or below it."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class OccurredBetween:
+    """The events that occurred at or after `from_us` and before `to_us`, in Unix microseconds; None is unbounded."""
+
+    from_us: int | None
+    to_us: int | None
+
+
+Node: TypeAlias = (
+    Everything
+    | And
+    | Or
+    | Not
+    | Equals
+    | OneOf
+    | SeverityAtLeast
+    | InNetwork
+    | Words
+    | NumberRange
+    | Exists
+    | OccurredBetween
+)
 
 
 def conjunction(*nodes: Node | None) -> Node:

@@ -1,0 +1,79 @@
+"""What a follower is, and what it is handed."""
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+
+class LoggedEvent(NamedTuple):
+    """An event as a follower reads it.
+
+    Attributes:
+        seq: Position in the log.
+        received_us: Arrival in Unix microseconds.
+        occurred_us: Occurrence in Unix microseconds.
+        leaf_hash: 32 bytes.
+        body: The stored JSON, byte for byte.
+    """
+
+    seq: int
+    received_us: int
+    occurred_us: int
+    leaf_hash: bytes
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Consecutive seqs of one log.
+
+    Attributes:
+        after: The seq before the first; -1 at the start of the log.
+        through: The last seq: all between are in `events`, or were removed from the log.
+        events: In order.
+        received_us: Arrival of the last event that was read, which bounds the next read; None where there was none yet.
+        ended: Nothing followed when it was read.
+    """
+
+    after: int
+    through: int
+    events: tuple[LoggedEvent, ...]
+    received_us: int | None
+    ended: bool
+
+
+class Source(Protocol):
+    """Reads logs in order. Implemented by `log`, which stands above."""
+
+    async def read(self, log_id: int, after: int, received_us: int | None, *, limit: int, max_bytes: int) -> Stretch:
+        """Read what follows a seq.
+
+        Args:
+            log_id: The log.
+            after: Exclusive; -1 starts.
+            received_us: Arrival of the event at `after`, or None where it is not known.
+            limit: Most events.
+            max_bytes: Bytes of bodies after which the stretch is cut; the event that crosses them is still in it.
+        """
+        ...
+
+
+class Follower(Protocol):
+    """Follows every log, each in order. Whatever it keeps must be made of the logs alone, so that it can be made anew."""
+
+    @property
+    def name(self) -> str:
+        """Its name in cursors, metrics and commands."""
+        ...
+
+    async def handle(self, log_id: int, stretch: Stretch) -> None:
+        """Take in a stretch. Called again with the same or an overlapping one after a crash, so it must be idempotent.
+
+        Raises:
+            UnavailableError: Its engine does not answer: the same stretch comes again later.
+            Exception: Anything else is the fault of an event, which is found by halving, and quarantined.
+        """
+        ...
+
+    async def reset(self, log_id: int) -> None:
+        """Forget a log, before it is followed again from its start."""
+        ...

@@ -1,0 +1,150 @@
+"""What has two real implementations: a search index and a queue. Their adapters are chosen in `bootstrap` alone."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeAlias
+
+from tallystick.query.terms import Document, TermQuery
+
+SearchOrder: TypeAlias = Literal["newest", "oldest"]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRequest:
+    """A page asked of an index.
+
+    Attributes:
+        query: What documents must match; a range of occurrence is part of it.
+        order: By ``(occurred_us, seq)``, descending for newest, ascending for oldest.
+        limit: Most hits.
+        after: Only what follows this ``(occurred_us, seq)`` in `order`, exclusive; None starts at the first.
+    """
+
+    query: TermQuery
+    order: SearchOrder
+    limit: int
+    after: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """Where a matching event lies. An index gives no content: bodies are read through the log's view.
+
+    Attributes:
+        seq: Position in the log.
+        received_us: Arrival in Unix microseconds.
+        occurred_us: Occurrence in Unix microseconds.
+    """
+
+    seq: int
+    received_us: int
+    occurred_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """A page of an index.
+
+    Attributes:
+        hits: In the order asked for; fewer than the limit only at the end.
+        through: Every event of the log up to this seq was in the snapshot that answered; -1 for none.
+    """
+
+    hits: tuple[Hit, ...]
+    through: int
+
+
+@dataclass(frozen=True, slots=True)
+class IndexState:
+    """How far an index is.
+
+    Attributes:
+        through: Every event of the log up to this seq is in it, durably; -1 for none.
+        documents: How many it holds.
+        bytes: What it takes on disk; an estimate where the engine shares files between logs.
+    """
+
+    through: int
+    documents: int
+    bytes: int
+
+
+class SearchIndex(Protocol):
+    """An index of its own for each log, made of the log and rebuilt from it whenever it is lost.
+
+    One caller at a time appends to a log (the worker's lease sees to it); any number search, in any process. A log that
+    was never appended to has an empty index: no error. `generation` names an index being built beside the live one of
+    the same log; None is the live one. Every method raises `SearchDownError` while the engine does not answer and
+    `CorruptIndexError` where its files are damaged.
+    """
+
+    async def append(
+        self, log_id: int, documents: Sequence[Document], *, through: int, generation: str | None = None
+    ) -> None:
+        """Add documents, in order of seq. On return they are durable and the next search finds them.
+
+        Idempotent: what lies at or below the index's own `through` is passed over. All or nothing is not promised, only
+        that `through` is never ahead of what is in.
+
+        Args:
+            log_id: The log.
+            documents: May be fewer than the seqs they span: some were removed from the log.
+            through: What the index is complete through afterwards; at least the last document's seq.
+            generation: See above.
+        """
+        ...
+
+    async def search(self, log_id: int, request: SearchRequest) -> Hits:
+        """Find a page in the live index, from one snapshot."""
+        ...
+
+    async def state(self, log_id: int, *, generation: str | None = None) -> IndexState:
+        """How far an index is."""
+        ...
+
+    async def swap(self, log_id: int, generation: str) -> None:
+        """Make a built generation the live index at once, and remove the former one. Idempotent."""
+        ...
+
+    async def drop(self, log_id: int, *, generation: str | None = None) -> None:
+        """Remove one generation, or for None the log's index whole, generations included. No other log is touched."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message taken from a queue. It holds ids only: durability and content lie in the database.
+
+    Attributes:
+        subject: A log's id for a wake-up, a job's id for a job, as text.
+        receipt: What `Queue.done` takes.
+    """
+
+    subject: str
+    receipt: str
+
+
+QueueKind: TypeAlias = Literal["wake-ups", "jobs"]
+
+
+class Queue(Protocol):
+    """Says that there is work, at least once or, if a message is lost, not at all: whoever works sweeps now and then.
+
+    Messages may come twice, late and in any order. Methods raise `UnavailableError` while the queue does not answer.
+    """
+
+    async def wake(self, sizes: Mapping[int, int]) -> None:
+        """Say that logs have grown, each to this many events. The caller bounds how often (`WakeUps`)."""
+        ...
+
+    async def submit(self, job_id: str) -> None:
+        """Say that a job is to be run."""
+        ...
+
+    async def receive(self, kind: QueueKind, *, limit: int, wait: float) -> Sequence[Message]:
+        """Take messages, waiting up to `wait` seconds for the first. They come again unless `done` is told in time."""
+        ...
+
+    async def done(self, kind: QueueKind, messages: Sequence[Message]) -> None:
+        """Forget messages: their work is recorded in the database."""
+        ...

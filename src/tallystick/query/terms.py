@@ -1,0 +1,101 @@
+"""Documents and queries as search engines take them: terms already made, so that all engines agree.
+
+A document is three strings of terms with one space between two, which every engine splits at spaces and does nothing
+else with. `text` holds the tokens of all values in order, `paths` the same as ``path=token``; in both, values are kept
+apart by `GAP`, so that no phrase spans two. `terms` holds what is looked up whole and has no order: exact values,
+numbers and addresses by prefixes, and which paths exist.
+"""
+
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+GAP: Final = "\u241e"
+"""Stands between the values of a document; no token is written so."""
+
+MAX_TERM: Final = 200
+"""Longest term in UTF-16 code units: below what any engine cuts or refuses."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """An event as it is indexed.
+
+    Attributes:
+        seq: Position in the log.
+        received_us: Arrival in Unix microseconds.
+        occurred_us: Occurrence in Unix microseconds.
+        text: Tokens with positions.
+        paths: Tokens with their paths and positions.
+        terms: Terms without positions.
+    """
+
+    seq: int
+    received_us: int
+    occurred_us: int
+    text: str
+    paths: str
+    terms: str
+
+
+@dataclass(frozen=True, slots=True)
+class MatchAll:
+    """Every document."""
+
+
+@dataclass(frozen=True, slots=True)
+class Consecutive:
+    """Documents that have these terms one after the other.
+
+    Attributes:
+        stream: Which of the two strings with positions.
+        terms: One or more.
+        prefix: The last one need only begin so.
+    """
+
+    stream: Literal["text", "paths"]
+    terms: tuple[str, ...]
+    prefix: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HasAny:
+    """Documents that have at least one of these `terms`; none if there are none."""
+
+    terms: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Occurred:
+    """Documents of a time range.
+
+    Attributes:
+        from_us: At or after, in Unix microseconds, or None.
+        to_us: Before, in Unix microseconds, or None.
+    """
+
+    from_us: int | None
+    to_us: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class AllOf:
+    """Documents that match every part."""
+
+    parts: tuple["TermQuery", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """Documents that match at least one part; none if there are none."""
+
+    parts: tuple["TermQuery", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Without:
+    """Documents that do not match the part."""
+
+    part: "TermQuery"
+
+
+TermQuery: TypeAlias = MatchAll | Consecutive | HasAny | Occurred | AllOf | AnyOf | Without
