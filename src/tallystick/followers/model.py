@@ -58,7 +58,7 @@ class Source(Protocol):
 
 
 class Follower(Protocol):
-    """Follows every log, each in order. Whatever it keeps must be made of the logs alone, so that it can be made anew."""
+    """Follows every log, each in order. What it keeps is made of the logs alone, so that it can be made anew."""
 
     @property
     def name(self) -> str:
