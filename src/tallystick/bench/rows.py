@@ -9,7 +9,7 @@ from tallystick.bench.payloads import Payloads
 from tallystick.log.copyrows import event_row
 from tallystick.log.identity import RANDOM_BITS, make_id
 from tallystick.log.model import Author, EventFields, form_event, form_head
-from tallystick.log.timestamps import format_milliseconds
+from tallystick.query.timestamps import format_milliseconds
 from tallystick_tlog.leaf import leaf_hash
 
 AUTHOR: Final = Author(issuer="tallystick", subject="benchmark")

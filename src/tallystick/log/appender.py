@@ -20,8 +20,8 @@ from tallystick.log.model import form_head
 from tallystick.log.plan import New, Plan, Result
 from tallystick.log.retries import DigestKeys
 from tallystick.log.retry_book import RetryBook, keep, look_up
-from tallystick.log.timestamps import format_milliseconds
 from tallystick.log.turns import give_way
+from tallystick.query.timestamps import format_milliseconds
 from tallystick_tlog.leaf import leaf_hash
 
 SLICE: Final = 100

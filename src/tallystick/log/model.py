@@ -17,8 +17,8 @@ from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, TypeA
 from typing_extensions import TypedDict
 
 from tallystick.errors import Flaw, InvalidError
-from tallystick.log.timestamps import parse_timestamp
 from tallystick.log.tree import JsonObject, check_tree, escape_pointer
+from tallystick.query.timestamps import parse_timestamp
 from tallystick.settings import EventSettings
 
 Severity = Literal["INFO", "WARNING", "ERROR", "CRITICAL"]

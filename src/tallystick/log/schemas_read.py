@@ -10,9 +10,9 @@ from tallystick.errors import Flaw, InvalidError
 from tallystick.log.identity import MAX_SEQ
 from tallystick.log.query_string import Values, first, one, page_size, refuse
 from tallystick.log.reader import DEFAULT_LIMIT, MAX_LIMIT, ListQuery, Order
-from tallystick.log.timestamps import parse_timestamp
 from tallystick.query.ast import SEVERITIES, Everything, Node
 from tallystick.query.filters import PARAMETERS, FilterParams, to_filter
+from tallystick.query.timestamps import parse_timestamp
 
 SEVERAL: Final = tuple(name for name in PARAMETERS if name != "min_severity")
 """Parameters of a listing that may be repeated: their values are alternatives."""

@@ -173,7 +173,7 @@ def canonical(node: Node) -> str:
 _Form: TypeAlias = "list[str | _Form]"
 
 
-def _form(node: Node) -> _Form:  # noqa: PLR0911  # one for each kind of node
+def _form(node: Node) -> _Form:  # noqa: C901, PLR0911  # one for each kind of node
     match node:
         case Everything():
             return ["everything"]
@@ -191,6 +191,14 @@ def _form(node: Node) -> _Form:  # noqa: PLR0911  # one for each kind of node
             return ["severity", severity]
         case InNetwork(field, network):
             return ["network", field, network]
+        case Words(path, tokens, prefix):
+            return ["words", list(path or ()), list(tokens), str(prefix)]
+        case NumberRange(path, low, high, low_open, high_open):
+            return ["numbers", list(path), repr(low), repr(high), str(low_open), str(high_open)]
+        case Exists(path):
+            return ["exists", list(path)]
+        case OccurredBetween(from_us, to_us):
+            return ["occurred", str(from_us), str(to_us)]
 
 
 def _dump(form: _Form) -> str:

@@ -21,7 +21,7 @@ import orjson
 import zstandard
 
 from tallystick.errors import ConfigurationError
-from tallystick.log.timestamps import parse_timestamp
+from tallystick.query.timestamps import parse_timestamp
 from tallystick.runtime.client import post
 from tallystick.runtime.state import write_atomically
 

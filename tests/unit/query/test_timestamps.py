@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tallystick.log.timestamps import format_milliseconds, parse_timestamp
+from tallystick.query.timestamps import format_milliseconds, parse_timestamp
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)

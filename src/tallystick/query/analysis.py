@@ -1,0 +1,226 @@
+"""Events as documents: every value as tokens, and what is looked up whole as terms."""
+
+import hashlib
+import re
+import struct
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import Final, cast
+
+from tallystick.query.ast import Path
+from tallystick.query.filters import NAMED_FIELDS
+from tallystick.query.terms import GAP, Document
+from tallystick.query.tokens import tokens
+
+TEXT_FIELDS: Final = (
+    "action",
+    "resource_type",
+    "resource_id",
+    "user_id",
+    "session_id",
+    "request_id",
+    "event_id",
+    "ip_address",
+    "user_agent",
+    "message",
+    "severity",
+)
+"""Top-level fields whose text is searched."""
+
+TREES: Final = ("metadata", "before", "after")
+"""Top-level fields whose values are searched at any depth."""
+
+_EXACT: Final = tuple((field, f"={field}:") for field in NAMED_FIELDS)
+_TEXT: Final = tuple((field, f"{field}=", f"?{field}") for field in TEXT_FIELDS)
+_BETWEEN: Final = f" {GAP} "
+
+_MAX_PATH: Final = 100
+_MAX_EXACT: Final = 150
+
+# What Rust or Java takes for space, and the sign that escapes it.
+_SPACE: Final = re.compile(r"[\s\x1c-\x1f\x85\u180e\\]")
+
+_SIGN: Final = 1 << 63
+_ALL: Final = (1 << 64) - 1
+_NUMBER_BYTES: Final = 8
+_REMEMBERED_PATHS: Final = 1 << 14
+
+
+def analyse(seq: int, received_us: int, occurred_us: int, body: Mapping[str, object]) -> Document:
+    """Make the document of an event.
+
+    Args:
+        seq: Position in the log.
+        received_us: Arrival in Unix microseconds.
+        occurred_us: Occurrence in Unix microseconds.
+        body: The stored body, parsed.
+    """
+    leaves = _Leaves()
+    for field, prefix, exists in _TEXT:
+        value = body.get(field)
+        if isinstance(value, str):
+            leaves.terms.add(exists)
+            leaves.add_words(value, prefix)
+    for field, prefix in _EXACT:
+        value = body.get(field)
+        if isinstance(value, str):
+            leaves.terms.add(_exact(prefix, value))
+    address = body.get("ip_address")
+    if isinstance(address, str):
+        leaves.terms.update(_address_terms(address))
+    for field in TREES:
+        leaves.add(body.get(field), field)
+    return Document(
+        seq,
+        received_us,
+        occurred_us,
+        _BETWEEN.join(leaves.text),
+        _BETWEEN.join(leaves.paths),
+        " ".join(sorted(leaves.terms)),
+    )
+
+
+class _Leaves:
+    """What is found on a walk through an event."""
+
+    def __init__(self) -> None:
+        self.text: list[str] = []
+        self.paths: list[str] = []
+        self.terms: set[str] = set()
+
+    def add(self, value: object, path: str) -> None:
+        """Take in a value of before, after or metadata, and whatever lies below it."""
+        if value is None:
+            return
+        self.terms.add(f"?{path}")
+        if isinstance(value, str):
+            self.add_words(value, f"{path}=")
+        elif isinstance(value, dict):
+            for key, item in cast("dict[str, object]", value).items():
+                self.add(item, _child(path, key))
+        elif isinstance(value, list):
+            for item in cast("list[object]", value):
+                self.add(item, path)
+        elif isinstance(value, bool):
+            self.add_words(number_text(value), f"{path}=")
+        elif isinstance(value, int | float):
+            self.add_words(number_text(value), f"{path}=")
+            digits = sortable(value)
+            self.terms.update(f"#{path}:{digits[: 2 * length]}" for length in range(1, _NUMBER_BYTES + 1))
+
+    def add_words(self, value: str, prefix: str) -> None:
+        """Take in the tokens of a text."""
+        words = tokens(value)
+        if words:
+            self.text.append(" ".join(words))
+            self.paths.append(" ".join([prefix + word for word in words]))
+
+
+def number_text(value: float) -> str:
+    """A number or truth value as the words it is found by: a whole number without fraction, however it was sent."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1 << 53:
+        return str(int(value))
+    return repr(value)
+
+
+def sortable(value: float) -> str:
+    """A number as 16 hexadecimal digits whose order is that of the numbers, compared as binary64 (IEEE 754)."""
+    (bits,) = struct.unpack(">Q", struct.pack(">d", float(value) + 0.0))
+    return f"{bits ^ (_ALL if bits & _SIGN else _SIGN):016x}"
+
+
+def path_text(path: Path) -> str:
+    """A path as it stands in terms."""
+    text, *keys = path
+    for key in keys:
+        text = _child(text, key)
+    return text
+
+
+@lru_cache(maxsize=_REMEMBERED_PATHS)
+def _child(path: str, key: str) -> str:
+    """The path of a key below a path. Beyond a length it is a hash: no field at the top is written with a ``~``."""
+    escaped = _escape(key).replace(".", "\\.").replace("=", "\\u003d").replace(":", "\\u003a")
+    child = f"{path}.{escaped}"
+    return child if _units(child) <= _MAX_PATH else f"~{_hash(child)}"
+
+
+def exact_term(field: str, value: str) -> str:
+    """The term of a top-level field that is this string, byte for byte."""
+    return _exact(f"={field}:", value)
+
+
+def exists_term(path: Path) -> str:
+    """The term of a value at a path."""
+    return f"?{path_text(path)}"
+
+
+def number_terms(path: Path, low: int, high: int) -> list[str]:
+    """The fewest terms that together stand for the numbers whose `sortable` lies from `low` to `high`, inclusive."""
+    prefix = f"#{path_text(path)}:"
+    return [prefix + digits for digits in _covering(low, high, _NUMBER_BYTES)]
+
+
+def network_terms(network: str) -> list[str]:
+    """The terms of which an address in this network has one."""
+    parsed = ip_network(network)
+    whole, rest = divmod(parsed.prefixlen, 8)
+    digits = parsed.network_address.packed.hex()
+    family = f"@{parsed.version}:"
+    if not rest:
+        return [family + digits[: 2 * whole]]
+    first = parsed.network_address.packed[whole]
+    last = first + (1 << (8 - rest))
+    return [f"{family}{digits[: 2 * whole]}{byte:02x}" for byte in range(first, last)]
+
+
+def _address_terms(text: str) -> list[str]:
+    try:
+        address: IPv4Address | IPv6Address = ip_address(text)
+    except ValueError:
+        return []
+    if isinstance(address, IPv6Address) and (mapped := address.ipv4_mapped) is not None:
+        address = mapped
+    digits = address.packed.hex()
+    return [f"@{address.version}:{digits[:length]}" for length in range(0, len(digits) + 1, 2)]
+
+
+def _covering(low: int, high: int, length: int) -> Iterable[str]:
+    """Prefixes, in bytes, of all numbers of `length` bytes from low to high: whole bytes' worth where they fit."""
+    if low > high:
+        return
+    if low == 0 and high == (1 << 8 * length) - 1 and length < _NUMBER_BYTES:
+        yield ""
+        return
+    if length == 0:
+        yield ""
+        return
+    below = 8 * (length - 1)
+    full = (1 << below) - 1
+    for byte in range(low >> below, (high >> below) + 1):
+        start = byte << below
+        inner_low = max(low, start) - start
+        inner_high = min(high, start + full) - start
+        for rest in _covering(inner_low, inner_high, length - 1):
+            yield f"{byte:02x}{rest}"
+
+
+def _exact(prefix: str, value: str) -> str:
+    term = prefix + _escape(value)
+    return term if _units(term) <= _MAX_EXACT else f"{prefix[:-1]}#{_hash(value)}"
+
+
+def _escape(text: str) -> str:
+    return _SPACE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def _hash(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=20).hexdigest()
+
+
+def _units(text: str) -> int:
+    """Length in UTF-16 code units, in which engines count."""
+    return len(text) if text.isascii() else len(text.encode("utf-16-le")) // 2

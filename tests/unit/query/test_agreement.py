@@ -1,0 +1,41 @@
+"""Terms mean what the predicate says: the one is made for engines, the other looks at the event itself."""
+
+from collections.abc import Mapping
+
+from hypothesis import given, settings
+
+import query_strategies as strategies
+from tallystick.query.analysis import analyse
+from tallystick.query.ast import Node, Words
+from tallystick.query.lowering import lower
+from tallystick.query.matching import compile_terms, prepare
+from tallystick.query.predicate import compile_predicate
+from tallystick.query.terms import GAP, MAX_TERM
+from tallystick.query.timestamps import parse_timestamp
+from tallystick.query.tokens import MAX_TOKEN
+
+
+@settings(max_examples=400)
+@given(strategies.bodies_with_nodes())
+def test_terms_and_predicate_agree(case: tuple[Mapping[str, object], Node]) -> None:
+    body, node = case
+    document = analyse(0, 0, parse_timestamp(str(body["timestamp"])), body)
+    assert compile_terms(lower(node))(prepare(document)) == compile_predicate(node)(body)
+
+
+@given(strategies.bodies())
+def test_no_term_is_split_or_cut_by_an_engine(body: Mapping[str, object]) -> None:
+    document = analyse(0, 0, 0, body)
+    for stream in (document.text, document.paths, document.terms):
+        for term in stream.split(" ") if stream else ():
+            assert term == GAP or not any(character.isspace() for character in term)
+            assert 0 < len(term.encode("utf-16-le")) // 2 <= MAX_TERM
+
+
+def test_a_value_of_more_than_32_kb_is_found_whole() -> None:
+    body = {"timestamp": "2026-11-24T17:21:36Z", "metadata": {"dump": "filler " * 6_000 + "needle in " + "y" * 40_000}}
+    document = prepare(analyse(0, 0, 0, body))
+    for node in (Words(None, ("needle", "in", "y" * MAX_TOKEN)), Words(("metadata", "dump"), ("needle",))):
+        assert compile_terms(lower(node))(document)
+        assert compile_predicate(node)(body)
+    assert not compile_terms(lower(Words(None, ("in", "needle"))))(document)
