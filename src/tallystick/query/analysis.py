@@ -45,6 +45,8 @@ _SIGN: Final = 1 << 63
 _ALL: Final = (1 << 64) - 1
 _NUMBER_BYTES: Final = 8
 _REMEMBERED_PATHS: Final = 1 << 14
+_REMEMBERED_VALUES: Final = 1 << 14
+_SHORT: Final = 80
 
 
 def analyse(seq: int, received_us: int, occurred_us: int, body: Mapping[str, object]) -> Document:
@@ -77,7 +79,7 @@ def analyse(seq: int, received_us: int, occurred_us: int, body: Mapping[str, obj
         occurred_us,
         _BETWEEN.join(leaves.text),
         _BETWEEN.join(leaves.paths),
-        " ".join(sorted(leaves.terms)),
+        " ".join(leaves.terms),
     )
 
 
@@ -111,10 +113,19 @@ class _Leaves:
 
     def add_words(self, value: str, prefix: str) -> None:
         """Take in the tokens of a text."""
-        words = tokens(value)
-        if words:
-            self.text.append(" ".join(words))
-            self.paths.append(" ".join([prefix + word for word in words]))
+        text, paths = _words(prefix, value) if len(value) > _SHORT else _short_words(prefix, value)
+        if text:
+            self.text.append(text)
+            self.paths.append(paths)
+
+
+def _words(prefix: str, value: str) -> tuple[str, str]:
+    text = " ".join(tokens(value))
+    return text, prefix + text.replace(" ", f" {prefix}")
+
+
+# Most short values come again and again: what was done, to what kind of thing, by whom, from which client.
+_short_words = lru_cache(maxsize=_REMEMBERED_VALUES)(_words)
 
 
 def number_text(value: float) -> str:
@@ -208,6 +219,7 @@ def _covering(low: int, high: int, length: int) -> Iterable[str]:
             yield f"{byte:02x}{rest}"
 
 
+@lru_cache(maxsize=_REMEMBERED_VALUES)
 def _exact(prefix: str, value: str) -> str:
     term = prefix + _escape(value)
     return term if _units(term) <= _MAX_EXACT else f"{prefix[:-1]}#{_hash(value)}"

@@ -11,7 +11,7 @@ MAX_TOKEN: Final = 48
 _DENSE: Final = "\u3005\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _MARKS: Final = "".join(chr(code) for code in range(0x300, 0x10000) if unicodedata.category(chr(code)).startswith("M"))
 
-_ASCII_WORD: Final = re.compile("[a-z0-9]+")
+_ASCII: Final = "".join(chr(code).lower() if chr(code).isalnum() else " " for code in range(128))
 _RUN: Final = re.compile(rf"(?P<dense>[{_DENSE}]+)|(?:[^\W_{_DENSE}]|[{re.escape(_MARKS)}])+")
 
 
@@ -34,7 +34,7 @@ def tokens(text: str) -> list[str]:
     Unicode §3.13). A run of Chinese or Japanese characters becomes its pairs, and its last character alone.
     """
     if text.isascii():
-        words = _ASCII_WORD.findall(text.lower())
+        words = text.translate(_ASCII).split()
         return words if len(text) <= MAX_TOKEN else [word[:MAX_TOKEN] for word in words]
     return _cut(text, whole=True)
 
