@@ -114,12 +114,17 @@ def _least_severity(values: tuple[str, ...]) -> Node:
 
 
 def _networks(values: tuple[str, ...]) -> Node:
-    networks = dict.fromkeys(map(_network, values))
+    networks = dict.fromkeys(map(network_of, values))
     nodes: tuple[Node, ...] = tuple(InNetwork("ip_address", network) for network in networks)
     return nodes[0] if len(nodes) == 1 else Or(nodes)
 
 
-def _network(value: str) -> str:
+def network_of(value: str) -> str:
+    """Read an address or a network, of either family, as a network in CIDR notation without host bits.
+
+    Raises:
+        ValueError: The message says what it must be.
+    """
     if "%" in value:
         raise ValueError("has a zone, which means nothing on another host: leave out the % and what follows")
     try:

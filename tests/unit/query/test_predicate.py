@@ -78,6 +78,8 @@ def oracle(node: Node, body: Mapping[str, object]) -> bool:  # noqa: C901  # one
                 answer = False
             else:
                 answer = isinstance(body[field], str) and address in ip_network(network)
+        case _:
+            raise AssertionError(node)
     return answer
 
 
