@@ -1,0 +1,111 @@
+"""What a Tantivy index holds, and a query in terms as one of Tantivy's."""
+
+import re
+from pathlib import Path
+from typing import Final
+
+import tantivy
+from tantivy import FieldType, Occur, Query
+
+from tallystick.query.terms import (
+    AllOf,
+    AnyOf,
+    Consecutive,
+    Document,
+    HasAny,
+    MatchAll,
+    Occurred,
+    TermQuery,
+    Without,
+)
+
+_TERMS: Final = "terms at spaces"
+
+
+def _build() -> tantivy.Schema:
+    builder = tantivy.SchemaBuilder()
+    builder.add_integer_field("seq", fast=True)
+    builder.add_integer_field("received_us", fast=True)
+    builder.add_integer_field("occurred_us", fast=True)
+    builder.add_text_field("text", tokenizer_name=_TERMS, index_option="position")
+    builder.add_text_field("paths", tokenizer_name=_TERMS, index_option="position")
+    builder.add_text_field("terms", tokenizer_name=_TERMS, index_option="basic")
+    return builder.build()
+
+
+SCHEMA: Final = _build()
+
+
+def open_index(folder: Path, *, create: bool = False) -> tantivy.Index:
+    """Open an index that is looked at anew only when told to: no thread of its own watches its files."""
+    index = tantivy.Index(SCHEMA, path=str(folder)) if create else tantivy.Index.open(str(folder))
+    index.register_tokenizer(_TERMS, tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.whitespace()).build())
+    index.config_reader("manual", 0)
+    return index
+
+
+def to_tantivy(document: Document) -> tantivy.Document:
+    """Write a document as Tantivy takes it. Only what is looked up by is kept, and the numbers of a hit."""
+    made = tantivy.Document()
+    made.add_integer("seq", document.seq)
+    made.add_integer("received_us", document.received_us)
+    made.add_integer("occurred_us", document.occurred_us)
+    made.add_text("text", document.text)
+    made.add_text("paths", document.paths)
+    made.add_text("terms", document.terms)
+    return made
+
+
+def compile_query(query: TermQuery) -> Query:  # noqa: C901, PLR0911  # one for each kind of query
+    """Write a query as one of Tantivy's."""
+    match query:
+        case MatchAll():
+            return Query.all_query()
+        case Consecutive(stream, terms, prefix):
+            return _consecutive(stream, terms, prefix=prefix)
+        case HasAny(()):
+            return Query.empty_query()
+        case HasAny((term,)):
+            return Query.term_query(SCHEMA, "terms", term, "basic")
+        case HasAny(terms):
+            return Query.term_set_query(SCHEMA, "terms", terms)
+        case Occurred(from_us, to_us):
+            return number_range("occurred_us", from_us, None if to_us is None else to_us - 1)
+        case AllOf(parts):
+            return every(map(compile_query, parts))
+        case AnyOf(()):
+            return Query.empty_query()
+        case AnyOf(parts):
+            return Query.boolean_query([(Occur.Should, compile_query(part)) for part in parts])
+        case Without(part):
+            return Query.boolean_query([(Occur.Must, Query.all_query()), (Occur.MustNot, compile_query(part))])
+
+
+def every(queries: "map[Query] | list[Query]") -> Query:
+    """Documents that match all of these; every document if there are none."""
+    parts = [(Occur.Must, query) for query in queries]
+    return Query.boolean_query(parts) if parts else Query.all_query()
+
+
+def number_range(field: str, low: int | None, high: int | None) -> Query:
+    """Documents whose number lies from low to high, inclusive."""
+    if low is None and high is None:
+        return Query.all_query()
+    return Query.range_query(SCHEMA, field, FieldType.Integer, low, high)
+
+
+def _consecutive(stream: str, terms: tuple[str, ...], *, prefix: bool) -> Query:
+    if not prefix:
+        if len(terms) == 1:
+            return Query.term_query(SCHEMA, stream, terms[0], "position")
+        return Query.phrase_query(SCHEMA, stream, list(terms))
+    *first, last = terms
+    begun = f"{_literally(last)}.*"
+    if not first:
+        return Query.regex_query(SCHEMA, stream, begun)
+    # A phrase with a prefix would look at fifty continuations only; a phrase of patterns looks at all.
+    return Query.regex_phrase_query(SCHEMA, stream, [*map(_literally, first), begun])
+
+
+def _literally(term: str) -> str:
+    return re.sub(r"[^\w ]", lambda match: f"\\{match[0]}" if match[0].isascii() else match[0], term)

@@ -1,0 +1,117 @@
+"""The search index in Tantivy, over real files."""
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from search_conformance import SearchConformance, all_pages, assert_pages, document, fresh_log, varied
+from tallystick.adapters.tantivy.index import TantivyIndex
+from tallystick.errors import CorruptIndexError, InvalidError
+from tallystick.ports import SearchRequest
+from tallystick.query.terms import Consecutive, MatchAll
+from tallystick.settings import SearchSettings
+
+
+@pytest.fixture(params=[1_000_000, 1_000], ids=["one roll", "several rolls"])
+async def index(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[TantivyIndex]:
+    async with TantivyIndex(tmp_path, SearchSettings(roll_events=request.param)) as made:
+        yield made
+
+
+class TestConformance(SearchConformance):
+    pass
+
+
+async def test_another_process_sees_what_was_appended(tmp_path: Path) -> None:
+    log_id = fresh_log()
+    async with TantivyIndex(tmp_path, SearchSettings()) as writing, TantivyIndex(tmp_path, SearchSettings()) as reading:
+        await writing.append(log_id, varied(10), through=9)
+        await assert_pages(reading, log_id, varied(10), MatchAll(), limit=5)
+        await writing.append(log_id, varied(20), through=19)
+        await assert_pages(reading, log_id, varied(20), MatchAll(), limit=5)
+        await writing.append(log_id, varied(30), through=29, generation="g2")
+        await writing.swap(log_id, "g2")
+        await assert_pages(reading, log_id, varied(30), MatchAll(), limit=5)
+        await writing.drop(log_id)
+        assert await all_pages(reading, log_id, MatchAll(), "newest", 5) == []
+
+
+async def test_it_goes_on_after_a_restart(tmp_path: Path) -> None:
+    log_id = fresh_log()
+    for end in (700, 1_400, 2_100):
+        async with TantivyIndex(tmp_path, SearchSettings(roll_events=1_000)) as index:
+            await index.append(log_id, varied(end), through=end - 1)
+            await assert_pages(index, log_id, varied(end), MatchAll(), limit=500)
+
+
+async def test_a_crash_between_commit_and_list_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    log_id = fresh_log()
+    rolls = tmp_path / str(log_id) / "first" / "rolls.json"
+    async with TantivyIndex(tmp_path, SearchSettings()) as index:
+        await index.append(log_id, varied(10), through=9)
+        before = rolls.read_bytes()
+        await index.append(log_id, varied(20), through=19)
+    rolls.write_bytes(before)
+    async with TantivyIndex(tmp_path, SearchSettings()) as index:
+        await assert_pages(index, log_id, varied(10), MatchAll(), limit=3)
+        await index.append(log_id, varied(30), through=29)
+        await assert_pages(index, log_id, varied(30), MatchAll(), limit=7)
+
+
+@pytest.mark.parametrize("damage", ["rolls.json", "meta.json", "segment cut", "segment gone", "live generation gone"])
+async def test_damage_is_told_and_set_aside(tmp_path: Path, damage: str) -> None:
+    log_id, other = fresh_log(), fresh_log()
+    async with TantivyIndex(tmp_path, SearchSettings()) as index:
+        for each in (log_id, other):
+            await index.append(each, varied(20), through=19)
+    folder = tmp_path / str(log_id) / "first"
+    segment = next(folder.glob("*/*.idx"))
+    match damage:
+        case "rolls.json":
+            (folder / "rolls.json").write_bytes(b'{"version": 1, "through"')
+        case "meta.json":
+            next(folder.glob("*/meta.json")).write_bytes(b"{}")
+        case "segment cut":
+            os.truncate(segment, 10)
+        case "segment gone":
+            segment.unlink()
+        case _:
+            folder.rename(folder.with_name("elsewhere"))
+    async with TantivyIndex(tmp_path, SearchSettings()) as index:
+        with pytest.raises(CorruptIndexError):
+            await index.search(log_id, SearchRequest(MatchAll(), "newest", 5))
+        with pytest.raises(CorruptIndexError):
+            await index.append(log_id, varied(30), through=29)
+        await index.drop(log_id)
+        assert sum(name.startswith(f"{log_id}.corrupt-") for name in os.listdir(tmp_path)) == 1  # noqa: PTH208
+        await index.append(log_id, varied(30), through=29)
+        await assert_pages(index, log_id, varied(30), MatchAll(), limit=9)
+        await assert_pages(index, other, varied(20), MatchAll(), limit=9)
+
+
+async def test_only_so_many_logs_are_open(tmp_path: Path) -> None:
+    def open_files() -> int:
+        found = (entry.readlink() for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink())
+        return sum(target.is_relative_to(tmp_path) for target in found)
+
+    async with TantivyIndex(tmp_path, SearchSettings(open_indexes=3)) as index:
+        logs = [fresh_log() for _ in range(12)]
+        for log_id in logs:
+            await index.append(log_id, varied(5), through=4)
+            await assert_pages(index, log_id, varied(5), MatchAll(), limit=3)
+        locks = open_files()
+        assert locks <= 3 * 3
+        for log_id in logs:
+            await index.append(log_id, varied(9), through=8)
+            await assert_pages(index, log_id, varied(9), MatchAll(), limit=3)
+    assert open_files() == 0
+
+
+async def test_a_phrase_that_could_go_on_too_many_ways_is_refused(tmp_path: Path) -> None:
+    log_id = fresh_log()
+    async with TantivyIndex(tmp_path, SearchSettings()) as index:
+        await index.append(log_id, [document(seq) for seq in range(20_000)], through=19_999)
+        with pytest.raises(InvalidError):
+            await index.search(log_id, SearchRequest(Consecutive("text", ("login", "n"), prefix=True), "newest", 5))
