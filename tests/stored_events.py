@@ -88,24 +88,31 @@ async def put(owner: Connection, log_id: int, rows: Sequence[Row]) -> list[Put]:
     for seq, row in enumerate(rows, size):
         event_id, body = _body(row, seq)
         events.append(Put(seq, event_id, row.received_us, row.occurred_us, leaf_hash(body), body))
-    await owner.copy_records_to_table(
-        "events",
-        schema_name="tallystick",
-        columns=["log_id", "seq", "received_at", "occurred_at", "leaf_hash", "body"],
-        records=[
-            (
-                log_id,
-                event.seq,
-                moment(event.received_us),
-                moment(event.occurred_us),
-                event.leaf_hash,
-                event.body.decode(),
-            )
-            for event in events
-        ],
-    )
-    await owner.execute("update tallystick.logs set size = size + $2 where id = $1", log_id, len(events))
+    async with owner.transaction():
+        await owner.copy_records_to_table(
+            "events",
+            schema_name="tallystick",
+            columns=["log_id", "seq", "received_at", "occurred_at", "leaf_hash", "body"],
+            records=[
+                (
+                    log_id,
+                    event.seq,
+                    moment(event.received_us),
+                    moment(event.occurred_us),
+                    event.leaf_hash,
+                    event.body.decode(),
+                )
+                for event in events
+            ],
+        )
+        await owner.execute("update tallystick.logs set size = size + $2 where id = $1", log_id, len(events))
     return events
+
+
+async def fill_log(owner: Connection, log_id: int, events: int, **fields: object) -> list[Put]:
+    """Append so many events that arrive together now, and occurred a millisecond after each other."""
+    now = now_us()
+    return await put(owner, log_id, [Row(now, now + 1_000 * number, fields) for number in range(events)])
 
 
 async def remove(owner: Connection, log_id: int, first_seq: int, last_seq: int, reason: str = "retention") -> None:

@@ -116,7 +116,7 @@ class Message:
     """A message taken from a queue. It holds ids only: durability and content lie in the database.
 
     Attributes:
-        subject: A log's id for a wake-up, a job's id for a job, as text.
+        subject: For a wake-up a log's id and its size, as in ``7:1204``; for a job its id.
         receipt: What `Queue.done` takes.
     """
 

@@ -8,7 +8,6 @@ from typing import Final, Literal, TypeAlias
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
-from tallystick.database.outage import as_database_down
 from tallystick.database.pools import Database
 
 Span: TypeAlias = Literal["day", "month"]
@@ -101,10 +100,7 @@ async def maintain(database: Database, span: Span) -> dict[str, list[str]]:
     Raises:
         DatabaseDownError: PostgreSQL does not answer, or somebody holds what is to get partitions.
     """
-    async with (
-        as_database_down(),
-        database.worker.acquire(timeout=database.settings.acquire_timeout) as connection,
-    ):
+    async with database.worker_session() as connection:
         made = await make_partitions(connection, span)
         try:
             dropped = await _names(connection, "select tallystick.drop_old_retry_keys()")

@@ -190,3 +190,13 @@ class Database:
             connection.transaction(),
         ):
             yield connection
+
+    @asynccontextmanager
+    async def worker_session(self) -> AsyncGenerator[Connection]:
+        """A connection to cursors, jobs and maintenance; each statement is a transaction of its own.
+
+        Raises:
+            DatabaseDownError: No connection within the time limit, or it was lost.
+        """
+        async with as_database_down(), self.worker.acquire(timeout=self.settings.acquire_timeout) as connection:
+            yield connection

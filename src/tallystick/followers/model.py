@@ -40,6 +40,28 @@ class Stretch:
     received_us: int | None
     ended: bool
 
+    def halves(self) -> tuple["Stretch", "Stretch"]:
+        """The stretch as two, each with about half of its events, of which there must be two at least."""
+        middle = len(self.events) // 2
+        first, second = self.events[:middle], self.events[middle:]
+        border = first[-1]
+        return (
+            Stretch(self.after, border.seq, first, border.received_us, ended=False),
+            Stretch(border.seq, self.through, second, self.received_us, self.ended),
+        )
+
+
+class RestartLogError(Exception):
+    """What a follower keeps of a log is behind its cursor: it was lost, or an older copy was restored.
+
+    Attributes:
+        after: The seq after which it must be followed again; -1 for the start.
+    """
+
+    def __init__(self, after: int) -> None:
+        super().__init__(f"to be followed again after seq {after}")
+        self.after = after
+
 
 class Source(Protocol):
     """Reads logs in order. Implemented by `log`, which stands above."""
@@ -70,10 +92,7 @@ class Follower(Protocol):
 
         Raises:
             UnavailableError: Its engine does not answer: the same stretch comes again later.
+            RestartLogError: Events before the stretch are missing in what it keeps.
             Exception: Anything else is the fault of an event, which is found by halving, and quarantined.
         """
-        ...
-
-    async def reset(self, log_id: int) -> None:
-        """Forget a log, before it is followed again from its start."""
         ...

@@ -4,7 +4,7 @@ Every listing is one index range per partition, merged: it stops when the page i
 other way and sorts them would take seconds for the largest logs; `database.pools.open_log` excludes it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import product
@@ -210,6 +210,23 @@ async def read_event(connection: Connection, seq: int, received_us: int) -> Stor
         moment(received_us),
     )
     return None if record is None else StoredEvent(*record)
+
+
+async def read_events(connection: Connection, places: Sequence[tuple[int, int]]) -> list[StoredEvent]:
+    """Read the events at places, each a seq and its arrival in Unix microseconds; those removed are left out.
+
+    Row by row through the primary key: of each place only the partition of its arrival is looked at.
+    """
+    records = await connection.fetch(
+        """
+        select event.seq, event.received_at, event.occurred_at, event.leaf_hash, textsend(event.body) as body
+          from unnest($1::bigint[], $2::timestamptz[]) as place (seq, received_at)
+         cross join lateral (select * from tallystick.log_events
+                              where seq = place.seq and received_at = place.received_at) as event""",
+        [seq for seq, _ in places],
+        [moment(received_us) for _, received_us in places],
+    )
+    return [StoredEvent(*record) for record in records]
 
 
 async def read_size(connection: Connection) -> int:

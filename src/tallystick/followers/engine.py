@@ -1,0 +1,245 @@
+"""Hands the logs to a follower: each in order, many beside each other, one worker at a time."""
+
+import asyncio
+import os
+import secrets
+import socket
+from contextlib import suppress
+from dataclasses import dataclass
+from time import monotonic
+from typing import Final
+
+import structlog
+
+from tallystick.database.pools import Database
+from tallystick.errors import UnavailableError
+from tallystick.followers import queries
+from tallystick.followers.model import Follower, RestartLogError, Source, Stretch
+from tallystick.followers.queries import Cursor
+from tallystick.ports import Message, Queue
+
+_log = structlog.get_logger("tallystick.followers")
+
+_MAX_BYTES: Final = 8 * 1024 * 1024
+_STRETCHES_A_TURN: Final = 4
+_WAIT_SECONDS: Final = 1.0
+_MESSAGES: Final = 10_000
+_FIRST_REST, _LONGEST_REST = 0.5, 30.0
+_LONGEST_ERROR: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast a follower goes.
+
+    Attributes:
+        batch_events: Most events it is handed at once; so many that wait are handed over at once.
+        batch_seconds: Seconds after which fewer are handed over, too.
+        parallel: Logs that are worked on beside each other.
+        lease_seconds: Seconds after which a log whose worker died is another's to take.
+        sweep_seconds: Seconds between two looks for logs of which no message told.
+    """
+
+    batch_events: int = 2_500
+    batch_seconds: float = 1.0
+    parallel: int = 4
+    lease_seconds: float = 30.0
+    sweep_seconds: float = 30.0
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A log that has grown.
+
+    Attributes:
+        since: When that was noticed.
+        size: Its size then.
+        not_before: It rests until then.
+        rest: Seconds of its last rest.
+    """
+
+    since: float
+    size: int
+    not_before: float = 0.0
+    rest: float = 0.0
+
+
+class FollowerEngine:
+    """Runs one follower in one worker.
+
+    A log is leased while it is worked on, and its cursor moves only under the lease, so that of two workers one at a
+    time is ahead. After a crash the last stretch comes again.
+
+    Args:
+        follower: What is handed the events.
+        source: Reads them.
+        database: Where cursors are kept.
+        queue: Tells which logs have grown.
+        pace: How fast.
+    """
+
+    def __init__(self, follower: Follower, source: Source, database: Database, queue: Queue, pace: Pace) -> None:
+        self._follower = follower
+        self._source = source
+        self._database = database
+        self._queue = queue
+        self._pace = pace
+        self._holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._waiting: dict[int, _Waiting] = {}
+        self._working: set[int] = set()
+        self._known: dict[int, int] = {}
+        self._changed = asyncio.Event()
+
+    async def run(self) -> None:
+        """Follow until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._listen())
+            group.create_task(self._sweep())
+            for _ in range(self._pace.parallel):
+                group.create_task(self._work())
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                messages = await self._queue.receive("wake-ups", limit=_MESSAGES, wait=_WAIT_SECONDS)
+                for log_id, size in filter(None, map(_read, messages)):
+                    self._notice(log_id, size)
+                if messages:
+                    await self._queue.done("wake-ups", messages)
+                    await asyncio.sleep(min(self._pace.batch_seconds / 4, 0.2))
+            except UnavailableError as error:
+                _log.warning("queue_down", follower=self._follower.name, error=type(error).__name__)
+                await asyncio.sleep(_WAIT_SECONDS)
+
+    async def _sweep(self) -> None:
+        """Look for what no message told, or told in vain."""
+        while True:
+            with suppress(UnavailableError):
+                async with self._database.worker_session() as connection:
+                    for log_id, size in await queries.find_behind(connection, [self._follower.name]):
+                        self._notice(log_id, size)
+            await asyncio.sleep(self._pace.sweep_seconds)
+
+    def _notice(self, log_id: int, size: int) -> None:
+        waiting = self._waiting.get(log_id)
+        if waiting is not None:
+            waiting.size = max(waiting.size, size)
+        elif self._known.get(log_id, -1) < size - 1:
+            self._waiting[log_id] = _Waiting(monotonic(), size)
+        self._changed.set()
+
+    def _next_log(self) -> tuple[int | None, float]:
+        """A log whose turn it is, or None and the seconds until one may be."""
+        now = monotonic()
+        soonest = _WAIT_SECONDS
+        for log_id, waiting in self._waiting.items():
+            if log_id in self._working:
+                continue
+            much = waiting.size - 1 - self._known.get(log_id, waiting.size) >= self._pace.batch_events
+            due = max(waiting.not_before, waiting.since if much else waiting.since + self._pace.batch_seconds)
+            if due <= now:
+                return log_id, 0
+            soonest = min(soonest, due - now)
+        return None, soonest
+
+    async def _work(self) -> None:
+        while True:
+            log_id, seconds = self._next_log()
+            if log_id is None:
+                self._changed.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(seconds):
+                        await self._changed.wait()
+                continue
+            self._working.add(log_id)
+            waiting = self._waiting.pop(log_id)
+            try:
+                more = await self._turn(log_id)
+            except UnavailableError as error:
+                self._rest(log_id, waiting, type(error).__name__)
+            else:
+                if more:  # to the end of the queue
+                    self._waiting[log_id] = _Waiting(monotonic() - self._pace.batch_seconds, waiting.size)
+            finally:
+                self._working.discard(log_id)
+                self._changed.set()
+
+    def _rest(self, log_id: int, waiting: _Waiting, error: str) -> None:
+        waiting.rest = min(max(2 * waiting.rest, _FIRST_REST), _LONGEST_REST)
+        waiting.not_before = monotonic() + waiting.rest
+        _log.warning("log_rests", follower=self._follower.name, log_id=log_id, error=error, seconds=waiting.rest)
+        later = self._waiting.setdefault(log_id, waiting)
+        later.rest, later.not_before = waiting.rest, waiting.not_before
+
+    async def _turn(self, log_id: int) -> bool:
+        """Follow a log for some stretches; returns whether more of it waits."""
+        name, pace = self._follower.name, self._pace
+        async with self._database.worker_session() as connection:
+            cursor = await queries.lease(connection, name, log_id, self._holder, pace.lease_seconds)
+        if cursor is None:  # another worker's: its end, or the sweep, shows what is left
+            self._known.pop(log_id, None)
+            return False
+        try:
+            for _ in range(_STRETCHES_A_TURN):
+                stretch = await self._source.read(
+                    log_id, cursor.seq, cursor.received_us, limit=pace.batch_events, max_bytes=_MAX_BYTES
+                )
+                if stretch.through > cursor.seq:
+                    cursor = await self._take(log_id, stretch)
+                if cursor is None:
+                    self._known.pop(log_id, None)
+                    return False
+                self._known[log_id] = cursor.seq
+                if stretch.ended:
+                    return False
+            return True
+        finally:
+            await self._release(log_id)
+
+    async def _take(self, log_id: int, stretch: Stretch) -> Cursor | None:
+        """Hand a stretch over and move the cursor; None when the lease was lost meanwhile."""
+        try:
+            await self._handle(log_id, stretch)
+            cursor = Cursor(stretch.through, stretch.received_us)
+        except RestartLogError as restart:
+            _log.warning("log_restarted", follower=self._follower.name, log_id=log_id, after=restart.after)
+            cursor = Cursor(restart.after, None)
+        async with self._database.worker_session() as connection:
+            held = await queries.advance(
+                connection, self._follower.name, log_id, self._holder, cursor, self._pace.lease_seconds
+            )
+        return cursor if held else None
+
+    async def _handle(self, log_id: int, stretch: Stretch) -> None:
+        """Hand a stretch over; an event that cannot be handled is found by halving, and the others pass."""
+        try:
+            await self._follower.handle(log_id, stretch)
+        except (UnavailableError, RestartLogError):
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is an event's fault
+            if len(stretch.events) > 1:
+                for half in stretch.halves():
+                    await self._handle(log_id, half)
+                return
+            for event in stretch.events:
+                await self._quarantine(log_id, event.seq, error)
+            await self._follower.handle(
+                log_id, Stretch(stretch.after, stretch.through, (), stretch.received_us, stretch.ended)
+            )
+
+    async def _quarantine(self, log_id: int, seq: int, error: Exception) -> None:
+        _log.error("event_quarantined", follower=self._follower.name, log_id=log_id, seq=seq, exc_info=error)
+        # The class alone: a message may hold what is in the event.
+        told = f"{type(error).__module__}.{type(error).__qualname__}"[:_LONGEST_ERROR]
+        async with self._database.worker_session() as connection:
+            await queries.quarantine(connection, self._follower.name, log_id, seq, told)
+
+    async def _release(self, log_id: int) -> None:
+        with suppress(UnavailableError):
+            async with self._database.worker_session() as connection:
+                await queries.release(connection, self._follower.name, log_id, self._holder)
+
+
+def _read(message: Message) -> tuple[int, int] | None:
+    log_id, colon, size = message.subject.partition(":")
+    return (int(log_id), int(size)) if colon and log_id.isdecimal() and size.isdecimal() else None

@@ -1,0 +1,170 @@
+"""SQL for cursors: how far each follower is in each log, who works on it, and what it could not handle."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from tallystick.database.pools import Connection
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """How far a follower is in a log.
+
+    Attributes:
+        seq: The last it has handled; -1 for none.
+        received_us: Arrival of the event there in Unix microseconds, if known.
+    """
+
+    seq: int
+    received_us: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """How far a follower is behind in one log.
+
+    Attributes:
+        follower: Its name.
+        log_id: The log.
+        tenant_id: Whose log it is.
+        log: The log's name.
+        size: Events of the log.
+        seq: The last that the follower has handled.
+        seconds: Since the log grew beyond the cursor at the latest; 0 where nothing is open.
+        quarantined: Events it could not handle.
+    """
+
+    follower: str
+    log_id: int
+    tenant_id: str
+    log: str
+    size: int
+    seq: int
+    seconds: float
+    quarantined: int
+
+    @property
+    def events(self) -> int:
+        """Events it has not handled yet."""
+        return self.size - 1 - self.seq
+
+
+async def find_behind(connection: Connection, followers: Sequence[str]) -> list[tuple[int, int]]:
+    """Logs that have grown beyond a follower's cursor, and their sizes."""
+    records = await connection.fetch(
+        """
+        select log.id, log.size
+          from tallystick.logs log
+         where log.size > 0
+           and exists (select from unnest($1::text[]) as follower (name)
+                         left join tallystick.cursors cursor
+                           on cursor.follower = follower.name and cursor.log_id = log.id
+                        where coalesce(cursor.seq, -1) < log.size - 1)""",
+        followers,
+    )
+    return [(record["id"], record["size"]) for record in records]
+
+
+async def lease(connection: Connection, follower: str, log_id: int, holder: str, seconds: float) -> Cursor | None:
+    """Take a log for a follower, alone; None while another holds it."""
+    record = await connection.fetchrow(
+        """
+        insert into tallystick.cursors as cursor (follower, log_id, leased_by, leased_until)
+        values ($1, $2, $3, clock_timestamp() + make_interval(secs => $4))
+        on conflict (follower, log_id) do update
+           set leased_by = excluded.leased_by, leased_until = excluded.leased_until
+         where cursor.leased_by = excluded.leased_by
+            or cursor.leased_until is null
+            or cursor.leased_until < clock_timestamp()
+        returning seq, received_at""",
+        follower,
+        log_id,
+        holder,
+        seconds,
+    )
+    if record is None:
+        return None
+    received_at = record["received_at"]
+    return Cursor(record["seq"], None if received_at is None else (received_at - _EPOCH) // _MICROSECOND)
+
+
+async def advance(
+    connection: Connection, follower: str, log_id: int, holder: str, cursor: Cursor, seconds: float
+) -> bool:
+    """Move a cursor and renew its lease; false when the lease is another's now, and nothing was moved."""
+    status = await connection.execute(
+        """
+        update tallystick.cursors
+           set seq = $4, received_at = $5, leased_until = clock_timestamp() + make_interval(secs => $6)
+         where follower = $1 and log_id = $2 and leased_by = $3""",
+        follower,
+        log_id,
+        holder,
+        cursor.seq,
+        None if cursor.received_us is None else _EPOCH + cursor.received_us * _MICROSECOND,
+        seconds,
+    )
+    return status == "UPDATE 1"
+
+
+async def release(connection: Connection, follower: str, log_id: int, holder: str) -> None:
+    """Let go of a log."""
+    await connection.execute(
+        "update tallystick.cursors set leased_by = null, leased_until = null"
+        " where follower = $1 and log_id = $2 and leased_by = $3",
+        follower,
+        log_id,
+        holder,
+    )
+
+
+async def reset(connection: Connection, follower: str, log_id: int) -> bool:
+    """Send a follower back to the start of a log; whoever works on it stops. False where it has no cursor."""
+    await connection.execute("delete from tallystick.quarantine where follower = $1 and log_id = $2", follower, log_id)
+    status = await connection.execute(
+        "update tallystick.cursors set seq = -1, received_at = null, leased_by = null, leased_until = null"
+        " where follower = $1 and log_id = $2",
+        follower,
+        log_id,
+    )
+    return status == "UPDATE 1"
+
+
+async def quarantine(connection: Connection, follower: str, log_id: int, seq: int, error: str) -> None:
+    """Note an event that a follower could not handle."""
+    await connection.execute(
+        "insert into tallystick.quarantine (follower, log_id, seq, error) values ($1, $2, $3, $4)"
+        " on conflict do nothing",
+        follower,
+        log_id,
+        seq,
+        error,
+    )
+
+
+async def find_lags(connection: Connection, followers: Sequence[str], tenant_id: str | None = None) -> list[Lag]:
+    """How far each follower is in each log that has events, or in those of one tenant."""
+    records = await connection.fetch(
+        """
+        select follower.name as follower, log.id, log.tenant_id, log.name, log.size,
+               coalesce(cursor.seq, -1) as seq,
+               case when coalesce(cursor.seq, -1) < log.size - 1
+                    then greatest(extract(epoch from clock_timestamp() - greatest(cursor.received_at, least(log.last_at,
+                         coalesce(cursor.received_at, log.last_at)))), 0)
+                    else 0 end::float8 as seconds,
+               (select count(*) from tallystick.quarantine
+                 where quarantine.follower = follower.name and quarantine.log_id = log.id) as quarantined
+          from tallystick.logs log
+         cross join unnest($1::text[]) as follower (name)
+          left join tallystick.cursors cursor on cursor.follower = follower.name and cursor.log_id = log.id
+         where log.size > 0 and ($2::text is null or log.tenant_id = $2)
+         order by log.tenant_id, log.name, follower.name""",
+        followers,
+        tenant_id,
+    )
+    return [Lag(*record) for record in records]

@@ -1,0 +1,90 @@
+"""A job: a command that takes long, and how far it is."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Protocol, TypeAlias
+
+MAX_ATTEMPTS = 5
+"""Runs after which a job that never ended is given up."""
+
+
+class JobState(StrEnum):
+    """Where a job is."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more happens to it."""
+        return self not in (JobState.QUEUED, JobState.RUNNING)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job as it is recorded.
+
+    Attributes:
+        id: A UUID.
+        tenant_id: Whose job it is.
+        log_id: The log it is about, or None.
+        kind: What it does, in a word.
+        arguments: What it was asked for.
+        state: Where it is.
+        done: How much of `total` is done, in units of the job.
+        total: How much there is, once that is known.
+        checkpoint: Where to go on after a crash.
+        attempts: How often it was begun.
+        error: Why it failed, without anything of an event.
+        created_by: Issuer and subject of the token that asked for it.
+        created_at: When it was asked for.
+        started_at: When it was begun first.
+        finished_at: When it ended.
+        cancel_requested: Somebody wants it to end.
+    """
+
+    id: str
+    tenant_id: str
+    log_id: int | None
+    kind: str
+    arguments: Mapping[str, Any]
+    state: JobState
+    done: int
+    total: int | None
+    checkpoint: Mapping[str, Any]
+    attempts: int
+    error: str | None
+    created_by: Mapping[str, str]
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    cancel_requested: bool
+
+
+class JobFailedError(Exception):
+    """A job cannot succeed, however often it is tried; the message is shown to who asked for it."""
+
+
+class Progress(Protocol):
+    """What a running job tells, now and then."""
+
+    async def report(self, done: int, total: int, checkpoint: Mapping[str, Any]) -> None:
+        """Record how far it is. After a crash it is run again with the last checkpoint.
+
+        Raises:
+            JobCancelledError: Somebody wants it to end, or another worker has taken it over: stop at once.
+        """
+        ...
+
+
+class JobCancelledError(Exception):
+    """A job is to stop."""
+
+
+Handler: TypeAlias = Callable[[Job, Progress], Awaitable[None]]
+"""Runs a job of one kind; whatever it does must bear being done again."""

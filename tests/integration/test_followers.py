@@ -1,0 +1,183 @@
+"""Followers over a real database: every event in order, through crashes, rivals and events that cannot be handled."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import asyncpg
+import pytest
+
+from factories import make_log
+from stored_events import fill_log
+from tallystick.database.pools import Database
+from tallystick.errors import SearchDownError
+from tallystick.followers import queries
+from tallystick.followers.embedded import EmbeddedQueue
+from tallystick.followers.engine import FollowerEngine, Pace
+from tallystick.followers.model import RestartLogError, Stretch
+from tallystick.log.source import LogSource
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+DEADLINE = 20.0
+QUICK = Pace(batch_events=10, batch_seconds=0.05, parallel=3, lease_seconds=1.0, sweep_seconds=0.2)
+
+
+@dataclass
+class Recorder:
+    """A follower that remembers what it was handed, and does as it is told."""
+
+    name: str = "recorder"
+    seen: dict[int, list[int]] = field(default_factory=dict[int, list[int]])
+    through: dict[int, int] = field(default_factory=dict[int, int])
+    busy: set[int] = field(default_factory=set[int])
+    before: Callable[[int, Stretch], None] = lambda log_id, stretch: None  # noqa: ARG005
+    hangs_after: int | None = None
+    hanging: bool = False
+    handled: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def handle(self, log_id: int, stretch: Stretch) -> None:
+        assert log_id not in self.busy, "two work on one log"
+        self.busy.add(log_id)
+        try:
+            await asyncio.sleep(0)
+            self.before(log_id, stretch)
+            if self.hangs_after is not None and stretch.after >= self.hangs_after:
+                self.hanging = True
+                self.handled.set()
+                await asyncio.Event().wait()
+            self.seen.setdefault(log_id, []).extend(event.seq for event in stretch.events)
+            self.through[log_id] = max(stretch.through, self.through.get(log_id, -1))
+        finally:
+            self.busy.discard(log_id)
+            self.handled.set()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until something holds, looked at after each stretch."""
+        async with asyncio.timeout(DEADLINE):
+            while not condition():
+                self.handled.clear()
+                await self.handled.wait()
+
+
+@asynccontextmanager
+async def following(database: Database, follower: Recorder, pace: Pace = QUICK) -> AsyncGenerator[FollowerEngine]:
+    engine = FollowerEngine(follower, LogSource(database), database, EmbeddedQueue(database, [follower.name]), pace)
+    task = asyncio.create_task(engine.run())
+    try:
+        yield engine
+    finally:
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+async def cursor_of(database: Database, log_id: int) -> int:
+    async with database.worker_session() as connection:
+        (lag,) = [lag for lag in await queries.find_lags(connection, ["recorder"]) if lag.log_id == log_id]
+    return lag.seq
+
+
+async def test_every_event_in_order_and_what_comes_later(database: Database, owner: Connection, log_id: int) -> None:
+    recorder = Recorder()
+    await fill_log(owner, log_id, 95)
+    async with following(database, recorder):
+        await recorder.until(lambda: recorder.through.get(log_id) == 94)
+        await fill_log(owner, log_id, 5)
+        await recorder.until(lambda: recorder.through.get(log_id) == 99)
+    assert recorder.seen[log_id] == list(range(100))
+    assert await cursor_of(database, log_id) == 99
+
+
+async def test_a_stretch_whose_cursor_was_not_moved_comes_again(
+    database: Database, owner: Connection, log_id: int
+) -> None:
+    await fill_log(owner, log_id, 30)
+    crashed = Recorder(hangs_after=9)
+    async with following(database, crashed):
+        await crashed.until(lambda: crashed.hanging)
+    assert crashed.seen[log_id] == list(range(10))
+    recorder = Recorder()
+    async with following(database, recorder):
+        await recorder.until(lambda: recorder.through.get(log_id) == 29)
+    assert recorder.seen[log_id] == list(range(10, 30))
+
+
+async def test_two_workers_share_the_logs(database: Database, owner: Connection) -> None:
+    logs = [await make_log(owner) for _ in range(6)]
+    for log_id in logs:
+        await fill_log(owner, log_id, 120)
+    recorder = Recorder()  # of both: it refuses to be handed one log twice at a time
+    async with following(database, recorder), following(database, recorder):
+        await recorder.until(lambda: all(recorder.through.get(log_id) == 119 for log_id in logs))
+    for log_id in logs:
+        assert recorder.seen[log_id] == list(range(120))
+
+
+async def test_an_event_that_cannot_be_handled_is_put_aside(database: Database, owner: Connection, log_id: int) -> None:
+    recorder = Recorder()
+
+    def poisoned(_: int, stretch: Stretch) -> None:
+        if any(event.seq in (7, 13) for event in stretch.events):
+            raise ValueError("a secret of the event")
+
+    recorder.before = poisoned
+    await fill_log(owner, log_id, 30)
+    async with following(database, recorder):
+        await recorder.until(lambda: recorder.through.get(log_id) == 29)
+    assert recorder.seen[log_id] == [seq for seq in range(30) if seq not in (7, 13)]
+    rows = await owner.fetch("select seq, error from tallystick.quarantine order by seq")
+    assert [tuple(row) for row in rows] == [(7, "builtins.ValueError"), (13, "builtins.ValueError")]
+
+
+async def test_a_log_whose_engine_is_down_holds_up_no_other(database: Database, owner: Connection, log_id: int) -> None:
+    other = await make_log(owner)
+    recorder = Recorder()
+    down = {log_id}
+
+    def outage(log: int, _: Stretch) -> None:
+        if log in down:
+            raise SearchDownError("away")
+
+    recorder.before = outage
+    for each in (log_id, other):
+        await fill_log(owner, each, 30)
+    async with following(database, recorder):
+        await recorder.until(lambda: recorder.through.get(other) == 29)
+        assert log_id not in recorder.through
+        down.clear()
+        await recorder.until(lambda: recorder.through.get(log_id) == 29)
+    assert recorder.seen[log_id] == list(range(30))
+
+
+async def test_a_follower_that_lost_its_state_is_sent_back(database: Database, owner: Connection, log_id: int) -> None:
+    recorder = Recorder()
+    await fill_log(owner, log_id, 30)
+    lost = [True]
+
+    def lose(log: int, stretch: Stretch) -> None:
+        if lost and stretch.after >= 19:
+            lost.clear()
+            recorder.seen[log] = recorder.seen[log][:5]
+            raise RestartLogError(4)
+
+    recorder.before = lose
+    async with following(database, recorder):
+        await recorder.until(lambda: recorder.through.get(log_id) == 29 and not lost)
+    assert recorder.seen[log_id] == list(range(30))
+
+
+async def test_the_log_of_a_dead_worker_is_taken_over(database: Database, owner: Connection, log_id: int) -> None:
+    await fill_log(owner, log_id, 20)
+    async with database.worker_session() as connection:
+        assert await queries.lease(connection, "recorder", log_id, "dead", 0.5) is not None
+        assert await queries.lease(connection, "recorder", log_id, "alive", 0.5) is None
+    recorder = Recorder()
+    async with following(database, recorder):
+        await recorder.until(lambda: recorder.through.get(log_id) == 19)
+    async with database.worker_session() as connection:
+        stale = queries.Cursor(3, None)
+        assert not await queries.advance(connection, "recorder", log_id, "dead", stale, 1)
+    assert await cursor_of(database, log_id) == 19
