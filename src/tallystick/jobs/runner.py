@@ -146,7 +146,7 @@ class JobRunner:
         except JobCancelledError:
             return self._ended(job, JobState.CANCELLED)
         except asyncio.CancelledError:
-            if running.cancel():  # it still runs, so it is this worker that stops
+            if not beating.done():  # nobody wanted this job to end: it is the worker that stops
                 raise
             return self._ended(job, JobState.CANCELLED)
         except Exception as error:  # noqa: BLE001  # a fault of ours: it may pass

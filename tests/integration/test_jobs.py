@@ -1,0 +1,168 @@
+"""Jobs over a real database: run once, gone on with after a crash, ended on request."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
+
+import pytest
+
+from tallystick.database.pools import Database
+from tallystick.errors import SearchDownError
+from tallystick.followers.embedded import EmbeddedQueue
+from tallystick.jobs import queries
+from tallystick.jobs.model import MAX_ATTEMPTS, Handler, Job, JobFailedError, JobState, Progress
+from tallystick.jobs.runner import JobRunner
+
+TENANT = "_platform"
+AUTHOR = {"issuer": "tallystick", "subject": "ada"}
+DEADLINE = 20.0
+
+
+async def ask(database: Database, kind: str = "work", **arguments: object) -> Job:
+    async with database.control_session() as connection:
+        return await queries.insert_job(connection, TENANT, None, kind, arguments, AUTHOR)
+
+
+async def look(database: Database, job: Job) -> Job:
+    async with database.control_session() as connection:
+        found = await queries.get_job(connection, TENANT, job.id)
+    assert found is not None
+    return found
+
+
+async def until(database: Database, job: Job, condition: Callable[[Job], bool]) -> Job:
+    """Look at a job until something holds of it."""
+    async with asyncio.timeout(DEADLINE):
+        while not condition(found := await look(database, job)):  # noqa: ASYNC110  # it is written through the database
+            await asyncio.sleep(0.02)
+    return found
+
+
+@asynccontextmanager
+async def running(database: Database, handlers: Mapping[str, Handler]) -> AsyncGenerator[None]:
+    runner = JobRunner(
+        database, EmbeddedQueue(database, []), handlers, lease_seconds=1.0, sweep_seconds=0.2, pause_seconds=0.05
+    )
+    task = asyncio.create_task(runner.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+async def test_a_job_runs_and_tells_how_far_it_is(database: Database) -> None:
+    async def work(job: Job, progress: Progress) -> None:
+        assert job.arguments == {"much": 3}
+        for done in range(1, 4):
+            await progress.report(done, 3, {"done": done})
+
+    job = await ask(database, much=3)
+    assert (job.state, job.created_by) == (JobState.QUEUED, AUTHOR)
+    async with running(database, {"work": work}):
+        ended = await until(database, job, lambda job: job.state.ended)
+    assert (ended.state, ended.done, ended.total, ended.attempts) == (JobState.SUCCEEDED, 3, 3, 1)
+    assert ended.checkpoint == {"done": 3}
+    assert ended.finished_at is not None
+
+
+async def test_a_job_whose_worker_died_goes_on_where_it_was(database: Database) -> None:
+    begun: list[int] = []
+    hangs = [True]
+
+    async def work(job: Job, progress: Progress) -> None:
+        first = int(job.checkpoint.get("done", 0))
+        begun.append(first)
+        for done in range(first + 1, 6):
+            await progress.report(done, 5, {"done": done})
+            if done == 3 and hangs:
+                hangs.clear()
+                await asyncio.Event().wait()
+
+    job = await ask(database)
+    async with running(database, {"work": work}):
+        await until(database, job, lambda job: job.done == 3)
+    async with running(database, {"work": work}):
+        ended = await until(database, job, lambda job: job.state.ended)
+    assert (ended.state, ended.done, ended.attempts, begun) == (JobState.SUCCEEDED, 5, 2, [0, 3])
+
+
+async def test_a_running_job_is_cancelled(database: Database) -> None:
+    async def work(_: Job, progress: Progress) -> None:
+        await progress.report(1, 2, {})
+        await asyncio.Event().wait()
+
+    job = await ask(database)
+    async with running(database, {"work": work}):
+        await until(database, job, lambda job: job.done == 1)
+        async with database.control_session() as connection:
+            await queries.request_cancel(connection, TENANT, job.id)
+        ended = await until(database, job, lambda job: job.state.ended)
+    assert ended.state == JobState.CANCELLED
+
+
+async def test_a_waiting_job_is_cancelled(database: Database) -> None:
+    job = await ask(database)
+    async with database.control_session() as connection:
+        await queries.request_cancel(connection, TENANT, job.id)
+    async with running(database, {}):
+        ended = await until(database, job, lambda job: job.state.ended)
+    assert ended.state == JobState.CANCELLED
+
+
+async def test_a_job_that_cannot_succeed_says_why(database: Database) -> None:
+    async def work(_: Job, __: Progress) -> None:
+        raise JobFailedError("there is nothing to do")
+
+    job, other = await ask(database), await ask(database, "nobody's")
+    async with running(database, {"work": work}):
+        failed = await until(database, job, lambda job: job.state.ended)
+        unknown = await until(database, other, lambda job: job.state.ended)
+    assert (failed.state, failed.error, failed.attempts) == (JobState.FAILED, "there is nothing to do", 1)
+    assert (unknown.state, unknown.error) == (JobState.FAILED, "this release runs no jobs of kind nobody's")
+
+
+async def test_a_job_that_breaks_off_is_tried_a_few_times_and_tells_no_content(database: Database) -> None:
+    async def work(_: Job, __: Progress) -> None:
+        raise ValueError("a secret of an event")
+
+    job = await ask(database)
+    async with running(database, {"work": work}):
+        ended = await until(database, job, lambda job: job.state.ended)
+    assert (ended.state, ended.attempts) == (JobState.FAILED, MAX_ATTEMPTS + 1)
+    assert ended.error is not None
+    assert "secret" not in ended.error
+
+
+async def test_an_outage_is_waited_out(database: Database) -> None:
+    tries: list[int] = []
+
+    async def work(_: Job, __: Progress) -> None:
+        tries.append(1)
+        if len(tries) <= MAX_ATTEMPTS + 1:
+            raise SearchDownError("away")
+
+    job = await ask(database)
+    async with running(database, {"work": work}):
+        ended = await until(database, job, lambda job: job.state.ended)
+    assert (ended.state, ended.attempts) == (JobState.SUCCEEDED, 1)
+
+
+async def test_another_tenants_job_is_not_there(database: Database) -> None:
+    job = await ask(database)
+    async with database.control_session() as connection:
+        assert await queries.get_job(connection, "acme", job.id) is None
+        await queries.request_cancel(connection, "acme", job.id)
+    assert not (await look(database, job)).cancel_requested
+
+
+async def test_jobs_are_listed_from_the_newest(database: Database) -> None:
+    jobs = [await ask(database) for _ in range(5)]
+    async with database.control_session() as connection:
+        first = await queries.list_jobs(connection, TENANT, None, 2)
+        last = first[-1]
+        rest = await queries.list_jobs(connection, TENANT, (round(last.created_at.timestamp() * 1000), last.id), 10)
+    listed = [job.id for job in (*first, *rest)]
+    assert sorted(listed) == sorted(job.id for job in jobs)
+    assert [job.created_at for job in (*first, *rest)] == sorted((job.created_at for job in jobs), reverse=True)
