@@ -204,9 +204,5 @@ class SearchDownError(UnavailableError):
     title = "The search index does not answer"
 
 
-class CorruptIndexError(SearchDownError):
-    """The files of an index are damaged: it will be set aside and made anew from the log."""
-
-
 class ConfigurationError(Exception):
     """A setting or an environment that a person must mend; the message says how. Never on the wire."""

@@ -6,6 +6,11 @@ from typing import Literal, Protocol, TypeAlias
 
 from tallystick.query.terms import Document, TermQuery
 
+
+class CorruptIndexError(Exception):
+    """The files of an index are damaged. It is to be dropped and made anew from the log."""
+
+
 SearchOrder: TypeAlias = Literal["newest", "oldest"]
 
 

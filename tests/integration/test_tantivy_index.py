@@ -8,8 +8,8 @@ import pytest
 
 from search_conformance import SearchConformance, all_pages, assert_pages, document, fresh_log, varied
 from tallystick.adapters.tantivy.index import TantivyIndex
-from tallystick.errors import CorruptIndexError, InvalidError
-from tallystick.ports import SearchRequest
+from tallystick.errors import InvalidError
+from tallystick.ports import CorruptIndexError, SearchRequest
 from tallystick.query.terms import Consecutive, MatchAll
 from tallystick.settings import SearchSettings
 

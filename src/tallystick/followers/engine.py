@@ -194,7 +194,7 @@ class FollowerEngine:
                     return False
             return True
         finally:
-            await self._release(log_id)
+            await self._release_for_sure(log_id)
 
     async def _take(self, log_id: int, stretch: Stretch) -> Cursor | None:
         """Hand a stretch over and move the cursor; None when the lease was lost meanwhile."""
@@ -233,6 +233,15 @@ class FollowerEngine:
         told = f"{type(error).__module__}.{type(error).__qualname__}"[:_LONGEST_ERROR]
         async with self._database.worker_session() as connection:
             await queries.quarantine(connection, self._follower.name, log_id, seq, told)
+
+    async def _release_for_sure(self, log_id: int) -> None:
+        """Let go of a log even while this worker is told to stop: else nobody could take it until the lease ends."""
+        releasing = asyncio.ensure_future(self._release(log_id))
+        try:
+            await asyncio.shield(releasing)
+        except asyncio.CancelledError:
+            await releasing
+            raise
 
     async def _release(self, log_id: int) -> None:
         with suppress(UnavailableError):

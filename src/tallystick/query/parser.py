@@ -80,16 +80,9 @@ _NUMBER: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASC
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
-class QuerySyntaxError(InvalidError):
-    """The text of a question cannot be read.
-
-    Attributes:
-        position: Where, from 0, in characters.
-    """
-
-    def __init__(self, detail: str, position: int) -> None:
-        super().__init__("`q` is not valid", flaws=[Flaw(f"at character {position + 1}: {detail}", parameter="q")])
-        self.position = position
+def _flawed(detail: str, position: int) -> InvalidError:
+    """What is wrong, and at which character, counted from 1."""
+    return InvalidError("`q` is not valid", flaws=[Flaw(f"at character {position + 1}: {detail}", parameter="q")])
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +96,10 @@ def parse(text: str) -> Node:
     """Read the text of a question.
 
     Raises:
-        QuerySyntaxError: It is not one; the flaw names the character, from 1.
+        InvalidError: It is not one; the flaw names the character, from 1.
     """
     if len(text) > MAX_LENGTH:
-        raise QuerySyntaxError(f"is longer than {MAX_LENGTH:,} characters", MAX_LENGTH)
+        raise _flawed(f"is longer than {MAX_LENGTH:,} characters", MAX_LENGTH)
     return _Parser(text).read()
 
 
@@ -120,7 +113,7 @@ def _scan(text: str) -> list[_Token]:
         if match is None:
             character = text[position]
             wrong = {'"': "this quotation mark has no end", "\\": "nothing follows this backslash"}
-            raise QuerySyntaxError(wrong.get(character, f"{character!r} is not expected here"), position)
+            raise _flawed(wrong.get(character, f"{character!r} is not expected here"), position)
         kind = str(match.lastgroup)
         in_range = kind == "from" or (in_range and kind != "until")
         after_field = kind in ("field", "compare")
@@ -139,7 +132,7 @@ class _Parser:
 
     def read(self) -> Node:
         if not self._tokens:
-            raise QuerySyntaxError("nothing is asked: write a word, or leave `q` out", 0)
+            raise _flawed("nothing is asked: write a word, or leave `q` out", 0)
         node = self._any(None, 0)
         if (token := self._peek()) is not None:
             self._refuse(token)
@@ -157,8 +150,8 @@ class _Parser:
 
     def _refuse(self, token: _Token | None, expected: str = "") -> NoReturn:
         if token is None:
-            raise QuerySyntaxError(expected or "a word or phrase is missing", len(self._text))
-        raise QuerySyntaxError(expected or f"{token.text!r} is not expected here", token.start)
+            raise _flawed(expected or "a word or phrase is missing", len(self._text))
+        raise _flawed(expected or f"{token.text!r} is not expected here", token.start)
 
     def _any(self, field: "_Field | None", depth: int) -> Node:
         parts = [self._all(field, depth)]
@@ -179,7 +172,7 @@ class _Parser:
         if (token := self._take("not")) is None:
             return self._primary(field, depth)
         if depth == MAX_DEPTH:
-            raise QuerySyntaxError(f"is nested deeper than {MAX_DEPTH} levels", token.start)
+            raise _flawed(f"is nested deeper than {MAX_DEPTH} levels", token.start)
         return Not(self._unary(field, depth + 1))
 
     def _primary(self, field: "_Field | None", depth: int) -> Node:
@@ -189,7 +182,7 @@ class _Parser:
             field = _field_of(named)
         if (token := self._take("open")) is not None:
             if depth == MAX_DEPTH:
-                raise QuerySyntaxError(f"is nested deeper than {MAX_DEPTH} levels", token.start)
+                raise _flawed(f"is nested deeper than {MAX_DEPTH} levels", token.start)
             node = self._any(field, depth + 1)
             if self._take("close") is None:
                 self._refuse(self._peek(), "a closing parenthesis is missing")
@@ -197,7 +190,7 @@ class _Parser:
         self._clauses += 1
         token = self._peek()
         if token is not None and self._clauses > MAX_CLAUSES:
-            raise QuerySyntaxError(f"asks for more than {MAX_CLAUSES} words, phrases and ranges", token.start)
+            raise _flawed(f"asks for more than {MAX_CLAUSES} words, phrases and ranges", token.start)
         return self._value(field)
 
     def _value(self, field: "_Field | None") -> Node:
@@ -262,7 +255,7 @@ class _Field:
             case (root, _, *_) if root in TREES:
                 return _number_range(self.path, low, high)
             case _:
-                raise QuerySyntaxError(
+                raise _flawed(
                     f"{self.path[0]} has no range: only `timestamp`, `severity` and numbers in metadata, before and"
                     " after have",
                     self.start,
@@ -271,7 +264,7 @@ class _Field:
 
 def _need(field: _Field | None, token: _Token) -> _Field:
     if field is None:
-        raise QuerySyntaxError("a range needs a field, as in metadata.amount:[10 TO 20]", token.start)
+        raise _flawed("a range needs a field, as in metadata.amount:[10 TO 20]", token.start)
     return field
 
 
@@ -282,7 +275,7 @@ def _field_of(token: _Token) -> _Field:
     while True:
         match = _SEGMENT.match(name, position)
         if match is None:
-            raise QuerySyntaxError(
+            raise _flawed(
                 'a field name ends in a dot, or has two in a row: write "" for an empty key', token.start + position
             )
         segments.append(_unescape(match[1] if match[1] is not None else match[2]))
@@ -290,13 +283,13 @@ def _field_of(token: _Token) -> _Field:
         if position == len(name):
             break
         if name[position] != ".":
-            raise QuerySyntaxError("a dot is missing between two keys", token.start + position)
+            raise _flawed("a dot is missing between two keys", token.start + position)
         position += 1
     root, *keys = segments
     if root in TREES or (root in (*TEXT_FIELDS, "timestamp") and not keys):
         return _Field(tuple(segments), token.start)
     known = ", ".join((*TEXT_FIELDS, "timestamp", *(f"{tree}.<key>" for tree in TREES)))
-    raise QuerySyntaxError(
+    raise _flawed(
         f"there is no field {name!r}: there are {known}; write a colon that belongs to a word as \\:", token.start
     )
 
@@ -306,7 +299,7 @@ def _word(field: _Field | None, token: _Token) -> Node:
         return Everything() if field is None else _exists(field)
     stem = re.fullmatch(r"((?:[^*\\]|\\.)*)(\*?)", token.text, re.DOTALL)
     if stem is None:
-        raise QuerySyntaxError("a * stands at the end of a word only", token.start + token.text.index("*"))
+        raise _flawed("a * stands at the end of a word only", token.start + token.text.index("*"))
     return _words(field, _unescape(stem[1]), token, prefix=bool(stem[2]))
 
 
@@ -321,10 +314,10 @@ def _words(field: _Field | None, text: str, token: _Token, *, prefix: bool) -> N
             return node
         if field.path[0] in TREES and len(field.path) == 1:
             tree = field.path[0]
-            raise QuerySyntaxError(f"name a key, as in {tree}.<key>:…, or leave {tree}: out", field.start)
+            raise _flawed(f"name a key, as in {tree}.<key>:…, or leave {tree}: out", field.start)
     tokens, short = query_tokens(text)
     if not tokens:
-        raise QuerySyntaxError(f"{token.text!r} has no letter or digit to look for", token.start)
+        raise _flawed(f"{token.text!r} has no letter or digit to look for", token.start)
     return Words(None if field is None else field.path, tokens, prefix or short)
 
 
@@ -340,13 +333,13 @@ def _address(text: str, start: int, prefix: bool) -> Node | None:  # noqa: FBT00
             return InNetwork("ip_address", network_of(text))
     except ValueError as error:
         if "/" in text:
-            raise QuerySyntaxError(str(error), start) from None
+            raise _flawed(str(error), start) from None
     return None
 
 
 def _moment(text: str, start: int, prefix: bool) -> Node | None:  # noqa: FBT001  # see _SPECIAL
     if prefix:
-        raise QuerySyntaxError("a time takes no *: write a range", start)
+        raise _flawed("a time takes no *: write a range", start)
     first, last = _moments(_Bound(text, start, included=True))
     return OccurredBetween(first, last)
 
@@ -360,7 +353,7 @@ _SPECIAL: Final[dict[Path, Callable[[str, int, bool], Node | None]]] = {
 
 def _severity_of(text: str, start: int) -> str:
     if text.upper() not in SEVERITIES:
-        raise QuerySyntaxError(f"a severity is one of {', '.join(SEVERITIES)}", start)
+        raise _flawed(f"a severity is one of {', '.join(SEVERITIES)}", start)
     return text.upper()
 
 
@@ -386,10 +379,10 @@ def _number_range(path: Path, low: _Bound | None, high: _Bound | None) -> Node:
 
 def _number(bound: _Bound) -> float:
     if not _NUMBER.fullmatch(bound.text):
-        raise QuerySyntaxError(f"{bound.text!r} is not a number", bound.start)
+        raise _flawed(f"{bound.text!r} is not a number", bound.start)
     number = float(bound.text)
     if abs(number) > _LARGEST_EXACT:
-        raise QuerySyntaxError(f"{bound.text} is larger than any number that is stored", bound.start)
+        raise _flawed(f"{bound.text} is larger than any number that is stored", bound.start)
     return number
 
 
@@ -411,7 +404,7 @@ def _moments(bound: _Bound) -> tuple[int, int]:
             return first, first + _DAY_US
         first = parse_timestamp(bound.text)
     except ValueError as error:
-        raise QuerySyntaxError(f"a time {error}", bound.start) from None
+        raise _flawed(f"a time {error}", bound.start) from None
     return first, first + 1
 
 

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from tallystick.errors import CorruptIndexError
+from tallystick.ports import CorruptIndexError
 
 FIRST_GENERATION: Final = "first"
 _VERSION: Final = 1
@@ -159,9 +159,7 @@ class LogFolder:
 
     def corrupt(self) -> CorruptIndexError:
         """What to raise where a file of the log's index is damaged."""
-        return CorruptIndexError(
-            f"the search index of log {self.log_id} is damaged; it is set aside and made anew", retry_after=30
-        )
+        return CorruptIndexError(f"the search index of log {self.log_id} is damaged")
 
 
 def _replace(file: Path, text: str) -> None:

@@ -18,8 +18,8 @@ from tantivy import Order, Query
 from tallystick.adapters.tantivy.files import FIRST_GENERATION, LogFolder, Roll, Rolls
 from tallystick.adapters.tantivy.schema import compile_query, open_index, to_tantivy
 from tallystick.adapters.tantivy.searching import OpenRoll, search_rolls
-from tallystick.errors import CorruptIndexError, Flaw, InvalidError, SearchDownError
-from tallystick.ports import Hits, IndexState, SearchRequest
+from tallystick.errors import Flaw, InvalidError, SearchDownError
+from tallystick.ports import CorruptIndexError, Hits, IndexState, SearchRequest
 from tallystick.query.terms import Document
 from tallystick.settings import SearchSettings
 

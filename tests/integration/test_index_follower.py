@@ -1,0 +1,108 @@
+"""From the log into the index: whatever happens to its files, it holds in the end what the log holds."""
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeAlias
+
+import asyncpg
+import pytest
+
+from search_conformance import all_pages
+from stored_events import fill_log, remove
+from tallystick.adapters.tantivy.index import TantivyIndex
+from tallystick.database.pools import Database
+from tallystick.followers import queries
+from tallystick.followers.embedded import EmbeddedQueue
+from tallystick.followers.engine import FollowerEngine, Pace
+from tallystick.log.source import LogSource
+from tallystick.query.terms import Consecutive, MatchAll
+from tallystick.search.follower import NAME, IndexFollower
+from tallystick.settings import SearchSettings
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+DEADLINE = 20.0
+PACE = Pace(batch_events=40, batch_seconds=0.02, lease_seconds=1.0, sweep_seconds=0.1)
+FIELDS: Mapping[str, object] = {"action": "login", "metadata": {"order": "needle 7"}}
+
+
+@asynccontextmanager
+async def indexing(database: Database, root: Path) -> AsyncGenerator[TantivyIndex]:
+    """A worker that indexes, until the block ends."""
+    async with TantivyIndex(root, SearchSettings()) as index:
+        queue = EmbeddedQueue(database, [NAME])
+        engine = FollowerEngine(IndexFollower(index), LogSource(database), database, queue, PACE)
+        task = asyncio.create_task(engine.run())
+        try:
+            yield index
+        finally:
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+
+async def until_indexed(index: TantivyIndex, log_id: int, through: int) -> None:
+    async with asyncio.timeout(DEADLINE):
+        while (await index.state(log_id)).through < through:  # noqa: ASYNC110  # the index has no signal to wait for
+            await asyncio.sleep(0.02)
+
+
+async def seqs(index: TantivyIndex, log_id: int) -> list[int]:
+    return sorted(hit.seq for hit in await all_pages(index, log_id, MatchAll(), "oldest", 37))
+
+
+async def test_every_event_is_found(database: Database, owner: Connection, log_id: int, tmp_path: Path) -> None:
+    await fill_log(owner, log_id, 150, **FIELDS)
+    async with indexing(database, tmp_path) as index:
+        await until_indexed(index, log_id, 149)
+        await fill_log(owner, log_id, 10, action="logout")
+        await until_indexed(index, log_id, 159)
+        assert await seqs(index, log_id) == list(range(160))
+        needle = Consecutive("paths", ("metadata.order=needle", "metadata.order=7"))
+        assert len(await all_pages(index, log_id, needle, "newest", 100)) == 150
+
+
+async def test_what_was_removed_before_is_passed_over(
+    database: Database, owner: Connection, log_id: int, tmp_path: Path
+) -> None:
+    await fill_log(owner, log_id, 100, **FIELDS)
+    await remove(owner, log_id, 0, 29)
+    await remove(owner, log_id, 90, 99)
+    async with indexing(database, tmp_path) as index:
+        await until_indexed(index, log_id, 99)
+        assert await seqs(index, log_id) == list(range(30, 90))
+
+
+async def test_an_index_that_was_lost_is_made_anew(
+    database: Database, owner: Connection, log_id: int, tmp_path: Path
+) -> None:
+    await fill_log(owner, log_id, 100, **FIELDS)
+    async with indexing(database, tmp_path) as index:
+        await until_indexed(index, log_id, 99)
+    shutil.rmtree(tmp_path / str(log_id))
+    await fill_log(owner, log_id, 1, **FIELDS)
+    async with indexing(database, tmp_path) as index:
+        await until_indexed(index, log_id, 100)
+        assert await seqs(index, log_id) == list(range(101))
+
+
+async def test_a_damaged_index_is_made_anew(database: Database, owner: Connection, log_id: int, tmp_path: Path) -> None:
+    await fill_log(owner, log_id, 100, **FIELDS)
+    async with indexing(database, tmp_path) as index:
+        await until_indexed(index, log_id, 99)
+    (tmp_path / str(log_id) / "first" / "rolls.json").write_text("{")
+    await fill_log(owner, log_id, 1, **FIELDS)
+    async with indexing(database, tmp_path) as index:
+        async with asyncio.timeout(DEADLINE):
+            while True:
+                async with database.worker_session() as connection:
+                    (lag,) = [lag for lag in await queries.find_lags(connection, [NAME]) if lag.log_id == log_id]
+                if lag.events == 0:
+                    break
+                await asyncio.sleep(0.02)
+        assert await seqs(index, log_id) == list(range(101))
+    assert sum(".corrupt-" in name for name in os.listdir(tmp_path)) == 1  # noqa: PTH208
