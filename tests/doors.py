@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from tallystick.api.app import create_app
 from tallystick.auth.model import Role
 from tallystick.auth.service import TokenGrant, create_token
-from tallystick.bootstrap import Services, services
+from tallystick.bootstrap.services import Services, services
 from tallystick.settings import Settings
 
 

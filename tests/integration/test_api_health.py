@@ -13,7 +13,7 @@ from doors import Door, open_door
 from factories import event
 from tallystick.api.app import create_app
 from tallystick.api.health import Readiness
-from tallystick.bootstrap import services
+from tallystick.bootstrap.services import services
 from tallystick.log.writer import Writer
 from tallystick.settings import DatabaseSettings, Settings
 

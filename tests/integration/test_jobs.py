@@ -1,8 +1,10 @@
 """Jobs over a real database: run once, gone on with after a crash, ended on request."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TypeAlias
 
 import pytest
 
@@ -10,7 +12,7 @@ from tallystick.database.pools import Database
 from tallystick.errors import SearchDownError
 from tallystick.followers.embedded import EmbeddedQueue
 from tallystick.jobs import queries
-from tallystick.jobs.model import MAX_ATTEMPTS, Handler, Job, JobFailedError, JobState, Progress
+from tallystick.jobs.model import MAX_ATTEMPTS, Job, JobFailedError, JobState, Progress
 from tallystick.jobs.runner import JobRunner
 
 TENANT = "_platform"
@@ -38,14 +40,34 @@ async def until(database: Database, job: Job, condition: Callable[[Job], bool]) 
     return found
 
 
+Run: TypeAlias = Callable[[Job, Progress], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Runs jobs by a function, and notes which were to be discarded."""
+
+    work: Run
+    discarded: list[str]
+
+    async def run(self, job: Job, progress: Progress) -> None:
+        await self.work(job, progress)
+
+    async def discard(self, job: Job) -> None:
+        self.discarded.append(job.id)
+
+
 @asynccontextmanager
-async def running(database: Database, handlers: Mapping[str, Handler]) -> AsyncGenerator[None]:
+async def running(database: Database, kinds: Mapping[str, Run]) -> AsyncGenerator[list[str]]:
+    """A worker that runs jobs; gives the ids of those it discarded."""
+    discarded: list[str] = []
+    handlers = {kind: Kind(work, discarded) for kind, work in kinds.items()}
     runner = JobRunner(
         database, EmbeddedQueue(database, []), handlers, lease_seconds=1.0, sweep_seconds=0.2, pause_seconds=0.05
     )
     task = asyncio.create_task(runner.run())
     try:
-        yield
+        yield discarded
     finally:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -94,11 +116,14 @@ async def test_a_running_job_is_cancelled(database: Database) -> None:
         await asyncio.Event().wait()
 
     job = await ask(database)
-    async with running(database, {"work": work}):
+    async with running(database, {"work": work}) as discarded:
         await until(database, job, lambda job: job.done == 1)
         async with database.control_session() as connection:
             await queries.request_cancel(connection, TENANT, job.id)
         ended = await until(database, job, lambda job: job.state.ended)
+        async with asyncio.timeout(DEADLINE):
+            while discarded != [job.id]:  # noqa: ASYNC110  # comes after the state is written
+                await asyncio.sleep(0.02)
     assert ended.state == JobState.CANCELLED
 
 

@@ -12,7 +12,7 @@ from tallystick.api.health import health_routes
 from tallystick.api.metrics import HttpMetrics
 from tallystick.api.middleware import Edge
 from tallystick.api.problems import install_problem_handlers
-from tallystick.bootstrap import Services
+from tallystick.bootstrap.services import Services
 from tallystick.log.routes_read import read_routes
 from tallystick.log.routes_write import write_routes
 from tallystick.tenants.routes import tenant_routes

@@ -17,7 +17,7 @@ from tallystick.api.problems import problem_response
 from tallystick.auth.model import Principal
 from tallystick.auth.operations import PUBLIC
 from tallystick.auth.routing import performs
-from tallystick.bootstrap import Services
+from tallystick.bootstrap.services import Services
 from tallystick.database.migrate import migrations, schema_version
 from tallystick.database.partitions import PROMISED_DAYS, READY_DAYS, RETRY_KEY_PROMISED_DAYS, partitions_until
 from tallystick.errors import UnavailableError

@@ -10,7 +10,7 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from tallystick.bootstrap import MULTIPROCESS_VARIABLE
+from tallystick.bootstrap.services import MULTIPROCESS_VARIABLE
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 

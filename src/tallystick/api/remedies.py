@@ -52,6 +52,10 @@ REMEDIES: Final[Mapping[str, str]] = MappingProxyType(
             "The database does not answer. Nothing of this request was acknowledged; send it again after "
             "`Retry-After` seconds."
         ),
+        "search-down": (
+            "The search index does not answer, or is being made anew. Send the request again after `Retry-After` "
+            "seconds, or list by time or by seq without filters, which needs no index."
+        ),
     }
 )
 """By slug. A test holds this table and the error tree together."""

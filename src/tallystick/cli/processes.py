@@ -15,7 +15,7 @@ from tallystick.database.outage import as_database_down
 from tallystick.runtime.logging import configure_logging
 from tallystick.runtime.serving import open_socket, serve
 from tallystick.runtime.supervisor import Supervisor
-from tallystick.runtime.worker import run_worker, standard_loops
+from tallystick.runtime.worker import run_worker
 from tallystick.settings import Settings
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]
@@ -39,7 +39,7 @@ def serve_command(*, socket: Socket = None, watch: Watch = None, as_json: AsJson
 async def _serve(settings: Settings, socket: int | None, watch: int | None) -> None:
     # Loaded by the processes that serve alone: the web framework costs the others 40 MB and a quarter of a second.
     from tallystick.api.app import create_app  # noqa: PLC0415
-    from tallystick.bootstrap import services  # noqa: PLC0415
+    from tallystick.bootstrap.services import services  # noqa: PLC0415
 
     listener = open_socket(settings, socket)
     async with services(settings) as made:
@@ -47,9 +47,17 @@ async def _serve(settings: Settings, socket: int | None, watch: int | None) -> N
 
 
 def worker_command(*, watch: Watch = None, as_json: AsJson = False) -> None:
-    """Run the worker: it keeps the partitions."""
+    """Run the worker: it keeps the search index and the partitions, and runs jobs."""
     settings = _with_logs(load_settings(), as_json=as_json)
-    uvloop.run(run_worker(settings, standard_loops(settings), watch))
+    uvloop.run(_work(settings, watch))
+
+
+async def _work(settings: Settings, watch: int | None) -> None:
+    # Search engines take a while to load, which commands that run none need not wait for.
+    from tallystick.bootstrap.worker import worker_loops  # noqa: PLC0415
+
+    async with worker_loops(settings) as loops:
+        await run_worker(loops, watch)
 
 
 def migrate_command(*, as_json: AsJson = False) -> None:

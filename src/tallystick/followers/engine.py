@@ -14,6 +14,7 @@ import structlog
 from tallystick.database.pools import Database
 from tallystick.errors import UnavailableError
 from tallystick.followers import queries
+from tallystick.followers.handing import hand_over
 from tallystick.followers.model import Follower, RestartLogError, Source, Stretch
 from tallystick.followers.queries import Cursor
 from tallystick.ports import Message, Queue
@@ -25,7 +26,6 @@ _STRETCHES_A_TURN: Final = 4
 _WAIT_SECONDS: Final = 1.0
 _MESSAGES: Final = 10_000
 _FIRST_REST, _LONGEST_REST = 0.5, 30.0
-_LONGEST_ERROR: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +199,7 @@ class FollowerEngine:
     async def _take(self, log_id: int, stretch: Stretch) -> Cursor | None:
         """Hand a stretch over and move the cursor; None when the lease was lost meanwhile."""
         try:
-            await self._handle(log_id, stretch)
+            await hand_over(self._follower, self._database, log_id, stretch)
             cursor = Cursor(stretch.through, stretch.received_us)
         except RestartLogError as restart:
             _log.warning("log_restarted", follower=self._follower.name, log_id=log_id, after=restart.after)
@@ -209,30 +209,6 @@ class FollowerEngine:
                 connection, self._follower.name, log_id, self._holder, cursor, self._pace.lease_seconds
             )
         return cursor if held else None
-
-    async def _handle(self, log_id: int, stretch: Stretch) -> None:
-        """Hand a stretch over; an event that cannot be handled is found by halving, and the others pass."""
-        try:
-            await self._follower.handle(log_id, stretch)
-        except (UnavailableError, RestartLogError):
-            raise
-        except Exception as error:  # noqa: BLE001  # whatever it is, it is an event's fault
-            if len(stretch.events) > 1:
-                for half in stretch.halves():
-                    await self._handle(log_id, half)
-                return
-            for event in stretch.events:
-                await self._quarantine(log_id, event.seq, error)
-            await self._follower.handle(
-                log_id, Stretch(stretch.after, stretch.through, (), stretch.received_us, stretch.ended)
-            )
-
-    async def _quarantine(self, log_id: int, seq: int, error: Exception) -> None:
-        _log.error("event_quarantined", follower=self._follower.name, log_id=log_id, seq=seq, exc_info=error)
-        # The class alone: a message may hold what is in the event.
-        told = f"{type(error).__module__}.{type(error).__qualname__}"[:_LONGEST_ERROR]
-        async with self._database.worker_session() as connection:
-            await queries.quarantine(connection, self._follower.name, log_id, seq, told)
 
     async def _release_for_sure(self, log_id: int) -> None:
         """Let go of a log even while this worker is told to stop: else nobody could take it until the lease ends."""

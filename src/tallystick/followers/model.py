@@ -78,6 +78,10 @@ class Source(Protocol):
         """
         ...
 
+    async def size(self, log_id: int) -> int:
+        """How many events a log has been given."""
+        ...
+
 
 class Follower(Protocol):
     """Follows every log, each in order. What it keeps is made of the logs alone, so that it can be made anew."""

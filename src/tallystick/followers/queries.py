@@ -125,7 +125,7 @@ async def release(connection: Connection, follower: str, log_id: int, holder: st
 
 async def reset(connection: Connection, follower: str, log_id: int) -> bool:
     """Send a follower back to the start of a log; whoever works on it stops. False where it has no cursor."""
-    await connection.execute("delete from tallystick.quarantine where follower = $1 and log_id = $2", follower, log_id)
+    await forget_quarantined(connection, follower, log_id)
     status = await connection.execute(
         "update tallystick.cursors set seq = -1, received_at = null, leased_by = null, leased_until = null"
         " where follower = $1 and log_id = $2",
@@ -133,6 +133,11 @@ async def reset(connection: Connection, follower: str, log_id: int) -> bool:
         log_id,
     )
     return status == "UPDATE 1"
+
+
+async def forget_quarantined(connection: Connection, follower: str, log_id: int) -> None:
+    """Forget which events of a log could not be handled: they are tried again."""
+    await connection.execute("delete from tallystick.quarantine where follower = $1 and log_id = $2", follower, log_id)
 
 
 async def quarantine(connection: Connection, follower: str, log_id: int, seq: int, error: str) -> None:

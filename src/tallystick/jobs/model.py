@@ -1,10 +1,10 @@
 """A job: a command that takes long, and how far it is."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 MAX_ATTEMPTS = 5
 """Runs after which a job that never ended is given up."""
@@ -86,5 +86,18 @@ class JobCancelledError(Exception):
     """A job is to stop."""
 
 
-Handler: TypeAlias = Callable[[Job, Progress], Awaitable[None]]
-"""Runs a job of one kind; whatever it does must bear being done again."""
+class Handler(Protocol):
+    """Runs jobs of one kind."""
+
+    async def run(self, job: Job, progress: Progress) -> None:
+        """Run a job, or go on with it from its checkpoint. Whatever it does must bear being done again.
+
+        Raises:
+            JobFailedError: It cannot succeed.
+            UnavailableError: What it needs does not answer: it is tried again later.
+        """
+        ...
+
+    async def discard(self, job: Job) -> None:
+        """Remove what a job left that was cancelled or has failed."""
+        ...

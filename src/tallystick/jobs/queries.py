@@ -157,9 +157,9 @@ async def report_job(
     )
 
 
-async def end_job(connection: Connection, job_id: str, holder: str, state: JobState, error: str | None) -> None:
-    """Record how a job ended."""
-    await connection.execute(
+async def end_job(connection: Connection, job_id: str, holder: str, state: JobState, error: str | None) -> bool:
+    """Record how a job ended; false where its lease is another's."""
+    status = await connection.execute(
         """
         update tallystick.jobs
            set state = $3, error = $4, leased_by = null, leased_until = null,
@@ -170,12 +170,13 @@ async def end_job(connection: Connection, job_id: str, holder: str, state: JobSt
         str(state),
         error,
     )
+    return status == "UPDATE 1"
 
 
 async def postpone_job(
     connection: Connection, job_id: str, holder: str, seconds: float, error: str, *, counted: bool
-) -> None:
-    """Leave a job to whoever takes it after some seconds.
+) -> bool:
+    """Leave a job to whoever takes it after some seconds; false where its lease is another's.
 
     Args:
         connection: Of the worker role.
@@ -185,7 +186,7 @@ async def postpone_job(
         error: Why, without anything of an event.
         counted: Whether this attempt counts.
     """
-    await connection.execute(
+    status = await connection.execute(
         """
         update tallystick.jobs
            set error = $4, leased_by = null, leased_until = clock_timestamp() + make_interval(secs => $3),
@@ -197,3 +198,4 @@ async def postpone_job(
         error,
         0 if counted else 1,
     )
+    return status == "UPDATE 1"

@@ -4,14 +4,14 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import structlog
 
-from tallystick.database.pools import Connection, Database
+from tallystick.database.pools import Database
 from tallystick.errors import UnavailableError
 from tallystick.jobs import queries
 from tallystick.jobs.model import MAX_ATTEMPTS, Handler, Job, JobCancelledError, JobFailedError, JobState
@@ -25,7 +25,20 @@ PARALLEL: Final = 2
 _WAIT_SECONDS: Final = 1.0
 _PAUSE_SECONDS: Final = 10.0
 
-_End: TypeAlias = Callable[[Connection], Awaitable[None]]
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What became of a job.
+
+    Attributes:
+        state: How it ended; None where it is to be tried again.
+        error: Why.
+        counted: Whether this attempt counts.
+    """
+
+    state: JobState | None
+    error: str | None = None
+    counted: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,55 +130,53 @@ class JobRunner:
 
     async def _run(self, job: Job) -> None:
         try:
-            end = await self._attempt(job)
+            handler = self._handlers.get(job.kind)
+            outcome = await self._attempt(job, handler)
             with suppress(UnavailableError):  # else the lease runs out, and it is done again
-                async with self._database.worker_session() as connection:
-                    await end(connection)
+                recorded = await self._record(job, outcome)
+                if recorded and handler and outcome.state in (JobState.CANCELLED, JobState.FAILED):
+                    await handler.discard(job)
         finally:
             self._free.release()
 
-    async def _attempt(self, job: Job) -> _End:  # noqa: PLR0911  # one for each way a job ends
-        """Run a job; how to record what became of it."""
-        handler = self._handlers.get(job.kind)
+    async def _attempt(self, job: Job, handler: Handler | None) -> _Outcome:  # noqa: PLR0911  # one for each end
+        """Run a job, as far as that goes."""
         if job.cancel_requested:
-            return self._ended(job, JobState.CANCELLED)
+            return _Outcome(JobState.CANCELLED)
         if handler is None:
-            return self._ended(job, JobState.FAILED, f"this release runs no jobs of kind {job.kind}")
+            return _Outcome(JobState.FAILED, f"this release runs no jobs of kind {job.kind}")
         if job.attempts > MAX_ATTEMPTS:
-            return self._ended(
-                job, JobState.FAILED, f"begun {MAX_ATTEMPTS} times and never ended: see the worker's log"
-            )
-        running = asyncio.ensure_future(handler(job, _Progress(self._database, job.id, self._holder)))
+            return _Outcome(JobState.FAILED, f"begun {MAX_ATTEMPTS} times and never ended: see the worker's log")
+        running = asyncio.ensure_future(handler.run(job, _Progress(self._database, job.id, self._holder)))
         beating = asyncio.create_task(self._keep(job, running))
         try:
             await running
         except JobFailedError as error:
-            return self._ended(job, JobState.FAILED, str(error))
+            return _Outcome(JobState.FAILED, str(error))
         except UnavailableError as error:
-            return self._postponed(job, error, counted=False)
+            return _Outcome(None, type(error).__name__, counted=False)
         except JobCancelledError:
-            return self._ended(job, JobState.CANCELLED)
+            return _Outcome(JobState.CANCELLED)
         except asyncio.CancelledError:
             if not beating.done():  # nobody wanted this job to end: it is the worker that stops
                 raise
-            return self._ended(job, JobState.CANCELLED)
+            return _Outcome(JobState.CANCELLED)
         except Exception as error:  # noqa: BLE001  # a fault of ours: it may pass
             _log.exception("job_broke_off", job_id=job.id, kind=job.kind)
-            return self._postponed(job, error, counted=True)
+            return _Outcome(None, type(error).__name__)
         finally:
             beating.cancel()
-        return self._ended(job, JobState.SUCCEEDED)
+        return _Outcome(JobState.SUCCEEDED)
 
-    def _ended(self, job: Job, state: JobState, error: str | None = None) -> _End:
-        _log.info("job_ended", job_id=job.id, kind=job.kind, state=str(state))
-        return lambda connection: queries.end_job(connection, job.id, self._holder, state, error)
-
-    def _postponed(self, job: Job, error: Exception, *, counted: bool) -> _End:
-        told = type(error).__name__
-        _log.warning("job_postponed", job_id=job.id, kind=job.kind, error=told)
-        return lambda connection: queries.postpone_job(
-            connection, job.id, self._holder, self._pause_seconds, told, counted=counted
-        )
+    async def _record(self, job: Job, outcome: _Outcome) -> bool:
+        """Record what became of a job; false where it is another worker's by now."""
+        _log.info("job_left", job_id=job.id, kind=job.kind, state=outcome.state or "postponed", error=outcome.error)
+        async with self._database.worker_session() as connection:
+            if outcome.state is not None:
+                return await queries.end_job(connection, job.id, self._holder, outcome.state, outcome.error)
+            return await queries.postpone_job(
+                connection, job.id, self._holder, self._pause_seconds, outcome.error or "", counted=outcome.counted
+            )
 
     async def _keep(self, job: Job, running: "asyncio.Future[None]") -> None:
         """Renew the lease while a job runs; end the job when somebody wants that, or the lease is lost."""

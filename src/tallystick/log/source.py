@@ -28,3 +28,8 @@ class LogSource:
         # In one snapshot with the head, so what is not there below it was removed and will never come.
         through = max(size - 1, after) if chunk.ended else chunk.rows[-1].seq
         return Stretch(after, through, events, received_us if last is None else last.received_us, chunk.ended)
+
+    async def size(self, log_id: int) -> int:
+        """See `followers.model.Source`."""
+        async with self._database.log_session(log_id) as connection:
+            return await queries.read_size(connection)

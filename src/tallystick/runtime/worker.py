@@ -1,4 +1,4 @@
-"""The worker process: loops that run beside each other until told to stop. Today it keeps the partitions."""
+"""The worker process: loops that run beside each other until told to stop."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -6,18 +6,15 @@ from typing import Any
 
 import structlog
 
-from tallystick.database.partitions import maintain
-from tallystick.database.pools import Database
 from tallystick.errors import UnavailableError
 from tallystick.runtime.stopping import stop_event
-from tallystick.settings import Settings
 
 MAINTENANCE_INTERVAL = 3600.0
 """Seconds between two rounds of maintenance."""
 
 _FIRST_RETRY, _LONGEST_RETRY = 1.0, 60.0
 
-Loop = Callable[[Database], Awaitable[None]]
+Loop = Callable[[], Awaitable[None]]
 
 
 async def repeat(
@@ -42,31 +39,20 @@ async def repeat(
             await asyncio.sleep(interval)
 
 
-def standard_loops(settings: Settings) -> Sequence[Loop]:
-    """What every worker does."""
-
-    async def maintenance(database: Database) -> None:
-        span = settings.database.partition_interval
-        await repeat("maintenance", lambda: maintain(database, span), MAINTENANCE_INTERVAL)
-
-    return (maintenance,)
-
-
-async def run_worker(settings: Settings, loops: Sequence[Loop], watched: int | None = None) -> None:
+async def run_worker(loops: Sequence[Loop], watched: int | None = None) -> None:
     """Run the loops until told to stop.
 
     Args:
-        settings: Where the database is.
-        loops: Each is given the database and runs for ever; the first to fail ends all.
+        loops: Each runs for ever; the first to fail ends all.
         watched: See `runtime.stopping`.
     """
     stop = stop_event(watched)
-    async with Database.from_settings(settings.database) as database, asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_forever(loop, database)) for loop in loops]
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(_forever(loop)) for loop in loops]
         await stop.wait()
         for task in tasks:
             task.cancel()
 
 
-async def _forever(loop: Loop, database: Database) -> None:
-    await loop(database)
+async def _forever(loop: Loop) -> None:
+    await loop()

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from tallystick.api.metrics import HttpMetrics, render
-from tallystick.bootstrap import MULTIPROCESS_VARIABLE, make_registry
+from tallystick.bootstrap.services import MULTIPROCESS_VARIABLE, make_registry
 
 _PROCESS = """
 import sys
 from tallystick.api.metrics import HttpMetrics, render
-from tallystick.bootstrap import make_registry
+from tallystick.bootstrap.services import make_registry
 registry = make_registry()
 HttpMetrics(registry).observe("GET", "/x", 200, 0.01)
 if sys.argv[1:]:

@@ -1,4 +1,4 @@
-"""The one place that joins settings and capabilities: what an API process needs, started and stopped in order."""
+"""What an API process needs, started and stopped in order."""
 
 import asyncio
 import os

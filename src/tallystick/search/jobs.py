@@ -1,0 +1,89 @@
+"""The job that makes a log's search index anew, beside the one that answers meanwhile."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from tallystick.database.pools import Database
+from tallystick.followers import queries
+from tallystick.followers.handing import hand_over
+from tallystick.followers.leases import hold
+from tallystick.followers.model import Source, Stretch
+from tallystick.jobs.model import Job, JobFailedError, Progress
+from tallystick.ports import SearchIndex
+from tallystick.search.follower import NAME, documents_of
+
+REBUILD_INDEX: Final = "rebuild_index"
+"""The kind of these jobs."""
+
+_BATCH_EVENTS: Final = 5_000
+_BATCH_BYTES: Final = 16 * 1024 * 1024
+
+
+class IndexRebuild:
+    """Fills a new generation of a log's index from the log, and swaps it in when it has caught up.
+
+    What is filled already is how far a rebuild is, so after a crash it goes on there.
+
+    Args:
+        index: Of all logs.
+        source: Reads the log.
+        database: Where the follower's cursor is.
+    """
+
+    def __init__(self, index: SearchIndex, source: Source, database: Database) -> None:
+        self._index = index
+        self._source = source
+        self._database = database
+
+    async def run(self, job: Job, progress: Progress) -> None:
+        """See `jobs.model.Handler`."""
+        if job.log_id is None:
+            raise JobFailedError("names no log")
+        filling = _Filling(self._index, _generation_of(job))
+        await self._fill(job.log_id, filling, progress)
+        # The follower must not append to the index that is about to go.
+        async with hold(self._database, NAME, job.log_id) as lease:
+            through = await self._fill(job.log_id, filling, progress)
+            await self._index.swap(job.log_id, filling.generation)
+            await lease.move(through)
+
+    async def discard(self, job: Job) -> None:
+        """See `jobs.model.Handler`."""
+        if job.log_id is not None:
+            await self._index.drop(job.log_id, generation=_generation_of(job))
+
+    async def _fill(self, log_id: int, filling: "_Filling", progress: Progress) -> int:
+        """Fill a generation to the end of its log; returns the last seq that is in."""
+        through = (await self._index.state(log_id, generation=filling.generation)).through
+        received_us = None
+        if through < 0:  # what could not be indexed is tried again
+            async with self._database.worker_session() as connection:
+                await queries.forget_quarantined(connection, NAME, log_id)
+        while True:
+            stretch = await self._source.read(log_id, through, received_us, limit=_BATCH_EVENTS, max_bytes=_BATCH_BYTES)
+            if stretch.through > through:
+                await hand_over(filling, self._database, log_id, stretch)
+            through, received_us = stretch.through, stretch.received_us
+            await progress.report(through + 1, max(await self._source.size(log_id), through + 1), {})
+            if stretch.ended:
+                return through
+
+
+def _generation_of(job: Job) -> str:
+    return f"job-{job.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Filling:
+    """Appends to a generation."""
+
+    index: SearchIndex
+    generation: str
+
+    @property
+    def name(self) -> str:
+        return NAME
+
+    async def handle(self, log_id: int, stretch: Stretch) -> None:
+        documents = await documents_of(stretch.events)
+        await self.index.append(log_id, documents, through=stretch.through, generation=self.generation)
