@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from doors import Door, open_door
 from factories import make_log, unique
+from servers import shared_server
 from tallystick.database.migrate import migrate
 from tallystick.database.pools import Database
 from tallystick.runtime.postgres import EmbeddedPostgres, socket_directory
@@ -43,6 +44,27 @@ def postgres() -> Generator[EmbeddedPostgres]:
     server.stop("immediate")
     process.wait()
     shutil.rmtree(state)
+
+
+@pytest.fixture(scope="session")
+def session_folder(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    """A folder that all processes of this test session share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if hasattr(request.config, "workerinput") else own
+
+
+@pytest.fixture(scope="session")
+def opensearch_url(session_folder: Path) -> Generator[str]:
+    """The session's OpenSearch."""
+    with shared_server("opensearch", session_folder) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def elasticmq_url(session_folder: Path) -> Generator[str]:
+    """The session's ElasticMQ, which speaks SQS."""
+    with shared_server("elasticmq", session_folder) as url:
+        yield url
 
 
 @dataclass(frozen=True)

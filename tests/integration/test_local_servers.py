@@ -1,0 +1,30 @@
+"""The servers that stand in for a cloud do what they are there for."""
+
+import httpx
+
+from factories import unique
+
+
+def test_opensearch_takes_an_index(opensearch_url: str) -> None:
+    index = f"{opensearch_url}/{unique('index')}"
+    assert httpx.put(index, timeout=60).json()["acknowledged"]
+    assert httpx.put(f"{index}/_doc/1?refresh=true", json={"text": "login"}, timeout=60).status_code == 201
+    found = httpx.get(f"{index}/_search?q=text:login", timeout=60).json()
+    assert [hit["_id"] for hit in found["hits"]["hits"]] == ["1"]
+    assert httpx.delete(index, timeout=60).json()["acknowledged"]
+
+
+def test_elasticmq_takes_a_fifo_queue(elasticmq_url: str) -> None:
+    def call(action: str, **arguments: object) -> httpx.Response:
+        headers = {"x-amz-target": f"AmazonSQS.{action}", "content-type": "application/x-amz-json-1.0"}
+        return httpx.post(elasticmq_url, headers=headers, json=arguments, timeout=60)
+
+    made = call("CreateQueue", QueueName=f"{unique('queue')}.fifo", Attributes={"FifoQueue": "true"}).json()
+    url = made["QueueUrl"]
+    assert url.startswith(elasticmq_url)
+    for _ in range(2):  # the second is a duplicate
+        sent = call("SendMessage", QueueUrl=url, MessageBody="7:1", MessageGroupId="7", MessageDeduplicationId="7:1")
+        assert sent.status_code == 200
+    received = call("ReceiveMessage", QueueUrl=url, MaxNumberOfMessages=10).json()
+    assert [message["Body"] for message in received["Messages"]] == ["7:1"]
+    assert call("DeleteQueue", QueueUrl=url).status_code == 200
