@@ -13,6 +13,7 @@ from tallystick.errors import SearchDownError
 from tallystick.followers.embedded import EmbeddedQueue
 from tallystick.jobs import queries
 from tallystick.jobs.model import MAX_ATTEMPTS, Job, JobFailedError, JobState, Progress
+from tallystick.jobs.queries import JobFilter, JobPlace
 from tallystick.jobs.runner import JobRunner
 
 TENANT = "_platform"
@@ -22,7 +23,9 @@ DEADLINE = 20.0
 
 async def ask(database: Database, kind: str = "work", **arguments: object) -> Job:
     async with database.control_session() as connection:
-        return await queries.insert_job(connection, TENANT, None, kind, arguments, AUTHOR)
+        job = await queries.insert_job(connection, TENANT, None, kind, arguments, AUTHOR)
+    assert job is not None
+    return job
 
 
 async def look(database: Database, job: Job) -> Job:
@@ -184,10 +187,14 @@ async def test_another_tenants_job_is_not_there(database: Database) -> None:
 
 async def test_jobs_are_listed_from_the_newest(database: Database) -> None:
     jobs = [await ask(database) for _ in range(5)]
+    ours = JobFilter(TENANT)
     async with database.control_session() as connection:
-        first = await queries.list_jobs(connection, TENANT, None, 2)
-        last = first[-1]
-        rest = await queries.list_jobs(connection, TENANT, (round(last.created_at.timestamp() * 1000), last.id), 10)
-    listed = [job.id for job in (*first, *rest)]
-    assert sorted(listed) == sorted(job.id for job in jobs)
-    assert [job.created_at for job in (*first, *rest)] == sorted((job.created_at for job in jobs), reverse=True)
+        first = await queries.list_jobs(connection, ours, None, 2)
+        rest = await queries.list_jobs(connection, ours, JobPlace(first[-1].created_at, first[-1].id), 10)
+        back = await queries.list_jobs(connection, ours, JobPlace(rest[-1].created_at, rest[-1].id), 3, backwards=True)
+        none = await queries.list_jobs(connection, JobFilter(TENANT, JobState.FAILED), None, 10)
+    listed = [*first, *rest]
+    assert sorted(job.id for job in listed) == sorted(job.id for job in jobs)
+    assert [job.created_at for job in listed] == sorted((job.created_at for job in jobs), reverse=True)
+    assert [job.id for job in back] == [job.id for job in listed[1:4]]
+    assert none == []

@@ -9,6 +9,7 @@ from tallystick import __version__
 from tallystick.api.direct import DirectRoute
 from tallystick.api.docs import docs_routes
 from tallystick.api.health import health_routes
+from tallystick.api.jobs import job_routes
 from tallystick.api.metrics import HttpMetrics
 from tallystick.api.middleware import Edge
 from tallystick.api.problems import install_problem_handlers
@@ -79,6 +80,7 @@ def create_app(services: Services) -> FastAPI:
     _add(app, write_routes(services.writer, services.gate, services.settings), PREFIX)
     _add(app, read_routes(services.reader, services.gate), PREFIX)
     _add(app, tenant_routes(services.tenants, services.gate, services.settings), PREFIX)
+    _add(app, job_routes(services.jobs, services.gate, services.settings), PREFIX)
     _add(app, health_routes(services))
     _add(app, docs_routes(app))
     surround(app, HttpMetrics(services.registry), services.settings.api.max_body_bytes)

@@ -45,6 +45,10 @@ LIST_TENANTS: Final = Operation("list_tenants", Permission.TENANTS_LIST, Realm.P
 CREATE_TENANT: Final = Operation("create_tenant", Permission.TENANTS_CREATE, Realm.PLATFORM)
 READ_TENANT: Final = Operation("read_tenant", Permission.TENANTS_READ, Realm.TENANT, on_suspended=True)
 UPDATE_TENANT: Final = Operation("update_tenant", Permission.TENANTS_UPDATE, Realm.TENANT, on_suspended=True)
+LIST_JOBS: Final = Operation("list_jobs", Permission.JOBS_READ, Realm.TENANT)
+RUN_JOB: Final = Operation("run_job", Permission.JOBS_RUN, Realm.TENANT)
+READ_JOB: Final = Operation("read_job", Permission.JOBS_READ, Realm.TENANT)
+CANCEL_JOB: Final = Operation("cancel_job", Permission.JOBS_RUN, Realm.TENANT)
 
 OPERATIONS: Final[Mapping[str, Operation]] = MappingProxyType(
     {
@@ -58,6 +62,10 @@ OPERATIONS: Final[Mapping[str, Operation]] = MappingProxyType(
             CREATE_TENANT,
             READ_TENANT,
             UPDATE_TENANT,
+            LIST_JOBS,
+            RUN_JOB,
+            READ_JOB,
+            CANCEL_JOB,
         )
     }
 )

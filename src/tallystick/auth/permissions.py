@@ -19,6 +19,8 @@ class Permission(StrEnum):
     TENANTS_LIST = "tenants:list"
     TENANTS_CREATE = "tenants:create"
     TENANTS_SUSPEND = "tenants:suspend"
+    JOBS_READ = "jobs:read"
+    JOBS_RUN = "jobs:run"
 
 
 class Reach(StrEnum):
@@ -38,13 +40,17 @@ MEANINGS: Final[Mapping[Permission, str]] = MappingProxyType(
         Permission.TENANTS_LIST: "list all tenants",
         Permission.TENANTS_CREATE: "make tenants",
         Permission.TENANTS_SUSPEND: "suspend and resume tenants",
+        Permission.JOBS_READ: "see a tenant's jobs",
+        Permission.JOBS_RUN: "start and cancel jobs",
     }
 )
 
 GRANTS: Final[Mapping[Role, Mapping[Permission, Reach]]] = MappingProxyType(
     {
         Role.USER: MappingProxyType({Permission.LOGS_WRITE: Reach.ALL, Permission.LOGS_READ: Reach.OWN}),
-        Role.AUDITOR: MappingProxyType({Permission.LOGS_READ: Reach.ALL, Permission.TENANTS_READ: Reach.ALL}),
+        Role.AUDITOR: MappingProxyType(
+            {Permission.LOGS_READ: Reach.ALL, Permission.TENANTS_READ: Reach.ALL, Permission.JOBS_READ: Reach.ALL}
+        ),
         Role.ADMIN: MappingProxyType(
             {
                 Permission.LOGS_WRITE: Reach.ALL,
@@ -52,6 +58,8 @@ GRANTS: Final[Mapping[Role, Mapping[Permission, Reach]]] = MappingProxyType(
                 Permission.LOGS_IMPORT: Reach.ALL,
                 Permission.TENANTS_READ: Reach.ALL,
                 Permission.TENANTS_UPDATE: Reach.ALL,
+                Permission.JOBS_READ: Reach.ALL,
+                Permission.JOBS_RUN: Reach.ALL,
             }
         ),
     }

@@ -13,7 +13,9 @@ from tallystick.auth.keys import Keyring, load_or_create
 from tallystick.auth.rates import RateLimits
 from tallystick.auth.revocations import Revocations
 from tallystick.auth.verifier import TokenVerifier
+from tallystick.bootstrap.adapters import work_queue
 from tallystick.database.pools import Database
+from tallystick.jobs.service import JobService
 from tallystick.log.reader import LogReader
 from tallystick.log.retries import Digests
 from tallystick.log.writer import Writer, WriterMetrics
@@ -53,6 +55,7 @@ class Services:
     writer: Writer
     reader: LogReader
     tenants: TenantService
+    jobs: JobService
     registry: CollectorRegistry
     lifecycle: Lifecycle = field(default_factory=Lifecycle)
 
@@ -88,6 +91,7 @@ async def services(settings: Settings, registry: CollectorRegistry | None = None
             aclosing(TokenVerifier(settings.auth, keyring)) as verifier,
             _following(directory, revocations),
             _writing(database, settings, keyring, registry) as writer,
+            work_queue(settings, database) as queue,
         ):
             made = Services(
                 settings=settings,
@@ -99,6 +103,7 @@ async def services(settings: Settings, registry: CollectorRegistry | None = None
                 writer=writer,
                 reader=LogReader(database, cursors, settings),
                 tenants=TenantService(database, directory, cursors),
+                jobs=JobService(database, queue, cursors),
                 registry=registry,
             )
             try:

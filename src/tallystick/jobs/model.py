@@ -33,6 +33,7 @@ class Job:
         id: A UUID.
         tenant_id: Whose job it is.
         log_id: The log it is about, or None.
+        log: That log's name.
         kind: What it does, in a word.
         arguments: What it was asked for.
         state: Where it is.
@@ -51,6 +52,7 @@ class Job:
     id: str
     tenant_id: str
     log_id: int | None
+    log: str | None
     kind: str
     arguments: Mapping[str, Any]
     state: JobState

@@ -1,6 +1,8 @@
 """SQL for jobs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -11,8 +13,32 @@ from tallystick.jobs.model import Job, JobState
 if TYPE_CHECKING:
     import asyncpg
 
-_COLUMNS: Final = """id::text, tenant_id, log_id, kind, arguments, state, done, total, checkpoint, attempts, error,
+_COLUMNS: Final = """id::text, tenant_id, log_id, (select name from tallystick.logs where logs.id = log_id) as log,
+    kind, arguments, state, done, total, checkpoint, attempts, error,
     created_by, created_at, started_at, finished_at, cancel_requested"""
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """Which jobs are listed; None lets all pass.
+
+    Attributes:
+        tenant_id: Whose.
+        state: Where they are.
+        kind: What they do.
+    """
+
+    tenant_id: str | None = None
+    state: JobState | None = None
+    kind: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobPlace:
+    """Where a job is in a listing."""
+
+    created_at: datetime
+    id: str
 
 
 def _job(record: "asyncpg.Record") -> Job:
@@ -30,21 +56,20 @@ async def insert_job(
     kind: str,
     arguments: Mapping[str, Any],
     created_by: Mapping[str, str],
-) -> Job:
-    """Record a new job."""
+) -> Job | None:
+    """Record a new job; None where one of the kind is open for the log."""
     record = await connection.fetchrow(
         f"""
         insert into tallystick.jobs (tenant_id, log_id, kind, arguments, created_by)
-        values ($1, $2, $3, $4::text::jsonb, $5::text::jsonb) returning {_COLUMNS}""",  # noqa: S608  # a constant
+        values ($1, $2, $3, $4::text::jsonb, $5::text::jsonb)
+        on conflict (log_id, kind) where state in ('queued', 'running') do nothing returning {_COLUMNS}""",  # noqa: S608  # a constant
         tenant_id,
         log_id,
         kind,
         orjson.dumps(dict(arguments)).decode(),
         orjson.dumps(dict(created_by)).decode(),
     )
-    if record is None:
-        raise LookupError("an insertion returned nothing")
-    return _job(record)
+    return None if record is None else _job(record)
 
 
 async def get_job(connection: Connection, tenant_id: str, job_id: str) -> Job | None:
@@ -57,47 +82,73 @@ async def get_job(connection: Connection, tenant_id: str, job_id: str) -> Job | 
     return None if record is None else _job(record)
 
 
+async def find_jobs(connection: Connection, job_ids: Sequence[str]) -> list[Job]:
+    """Read jobs, whosever they are, from the oldest to the newest."""
+    records = await connection.fetch(
+        f"select {_COLUMNS} from tallystick.jobs where id = any ($1::text[]::uuid[]) order by created_at, jobs.id",  # noqa: S608  # a constant
+        job_ids,
+    )
+    return [_job(record) for record in records]
+
+
 async def open_job_of(connection: Connection, log_id: int, kind: str) -> Job | None:
     """A job of this kind for a log that has not ended, if there is one."""
     record = await connection.fetchrow(
         f"select {_COLUMNS} from tallystick.jobs"  # noqa: S608  # a constant
-        " where log_id = $1 and kind = $2 and state in ('queued', 'running') order by created_at limit 1",
+        " where log_id = $1 and kind = $2 and state in ('queued', 'running')",
         log_id,
         kind,
     )
     return None if record is None else _job(record)
 
 
-async def list_jobs(connection: Connection, tenant_id: str, before: tuple[int, str] | None, limit: int) -> list[Job]:
-    """Jobs of a tenant, the newest first.
+async def list_jobs(
+    connection: Connection, chosen: JobFilter, after: JobPlace | None, limit: int, *, backwards: bool = False
+) -> list[Job]:
+    """Read jobs, the newest first.
 
     Args:
         connection: Of the control role.
-        tenant_id: Whose.
-        before: Creation in Unix milliseconds, and id, of the job after which to go on; exclusive.
+        chosen: Which.
+        after: Where to go on, exclusive; None starts at the newest.
         limit: Most of them.
+        backwards: Read the last ones before that place instead of the first after it; the answer still descends.
     """
+    comparison, direction = (">", "asc") if backwards else ("<", "desc")
     records = await connection.fetch(
         f"""
         select {_COLUMNS} from tallystick.jobs
-         where tenant_id = $1
-           and ($2::bigint is null
-                or (created_at, id) < (to_timestamp($2::bigint::numeric / 1000), $3::text::uuid))
-         order by created_at desc, id desc limit $4""",  # noqa: S608  # a constant
-        tenant_id,
-        *(before or (None, None)),
+         where ($1::text is null or tenant_id = $1)
+           and ($2::text is null or state = $2) and ($3::text is null or kind = $3)
+           and ($4::timestamptz is null or (created_at, jobs.id) {comparison} ($4, $5::text::uuid))
+         order by created_at {direction}, jobs.id {direction} limit $6""",  # noqa: S608  # constants
+        chosen.tenant_id,
+        chosen.state,
+        chosen.kind,
+        None if after is None else after.created_at,
+        None if after is None else after.id,
         limit,
     )
-    return [_job(record) for record in records]
+    jobs = [_job(record) for record in records]
+    return jobs[::-1] if backwards else jobs
 
 
-async def request_cancel(connection: Connection, tenant_id: str, job_id: str) -> None:
-    """Ask that a job ends."""
-    await connection.execute(
-        "update tallystick.jobs set cancel_requested = true where tenant_id = $1 and id = $2::text::uuid",
+async def request_cancel(connection: Connection, tenant_id: str, job_id: str) -> Job | None:
+    """Ask that a job ends; one that has ended stays as it is. None where the tenant has no such job."""
+    record = await connection.fetchrow(
+        f"""
+        update tallystick.jobs set cancel_requested = cancel_requested or state in ('queued', 'running')
+         where tenant_id = $1 and id = $2::text::uuid returning {_COLUMNS}""",  # noqa: S608  # a constant
         tenant_id,
         job_id,
     )
+    return None if record is None else _job(record)
+
+
+async def count_jobs(connection: Connection) -> dict[JobState, int]:
+    """How many jobs are in each state."""
+    records = await connection.fetch("select state, count(*) as jobs from tallystick.jobs group by state")
+    return dict.fromkeys(JobState, 0) | {JobState(record["state"]): record["jobs"] for record in records}
 
 
 async def find_open(connection: Connection) -> list[str]:

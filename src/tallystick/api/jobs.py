@@ -1,0 +1,232 @@
+"""`/jobs`: asked for and cancelled by admins, seen by auditors too. Here since jobs stand below `auth`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Final, TypeVar, get_args
+
+from fastapi import APIRouter, Path
+from pydantic import TypeAdapter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tallystick.auth.access import Access
+from tallystick.auth.gate import Gate
+from tallystick.auth.operations import CANCEL_JOB, LIST_JOBS, READ_JOB, RUN_JOB, Operation
+from tallystick.auth.routing import performs
+from tallystick.errors import Flaw
+from tallystick.jobs.model import JobState
+from tallystick.jobs.queries import JobFilter
+from tallystick.jobs.schemas import JobDocument, JobKind, JobList, NewJob
+from tallystick.jobs.service import JobService
+from tallystick.log.query_string import Values, first, one, page_size, query_of, refuse
+from tallystick.log.reader import DEFAULT_LIMIT, MAX_LIMIT
+from tallystick.settings import Settings
+from tallystick.tenants.bodies import fit, read_json
+
+_JSON: Final = "application/json"
+_NEW_JOB: Final[TypeAdapter[NewJob]] = TypeAdapter(NewJob)
+
+_STATES: Final[Mapping[str, JobState]] = {str(state): state for state in JobState}
+_KINDS: Final[Mapping[str, str]] = {kind: kind for kind in get_args(JobKind)}
+
+_JOB: Final[dict[str, Any]] = {
+    "id": "3f0c9a52-6f0e-4b7e-9d35-1f1f0e6f7c11",
+    "kind": "rebuild_index",
+    "log": "events",
+    "state": "running",
+    "progress": {"done": 250_000, "total": 1_204_113, "fraction": 0.2076},
+    "attempts": 1,
+    "error": None,
+    "created_by": {"issuer": "tallystick", "subject": "ada@example.com"},
+    "created_at": "2026-11-24T17:21:36.123Z",
+    "started_at": "2026-11-24T17:21:36.406Z",
+    "finished_at": None,
+    "cancel_requested": False,
+}
+_QUEUED: Final[dict[str, Any]] = {
+    **_JOB,
+    "state": "queued",
+    "progress": {"done": 0, "total": None, "fraction": None},
+    "attempts": 0,
+    "started_at": None,
+}
+
+_NEW_JOBS: Final[dict[str, Any]] = {
+    "rebuild_index": {"summary": "Make the search index anew", "value": {"kind": "rebuild_index", "log": "events"}},
+    "of the access log": {"value": {"kind": "rebuild_index", "log": "access"}},
+}
+
+_TENANT: Final[dict[str, Any]] = {
+    "name": "tenant_id",
+    "in": "query",
+    "description": "The tenant; the token's default when absent.",
+    "schema": {"type": "string", "maxLength": 63},
+}
+
+_LISTING: Final[tuple[dict[str, Any], ...]] = (
+    _TENANT,
+    {
+        "name": "state",
+        "in": "query",
+        "description": "Only jobs in this state.",
+        "schema": {"type": "string", "enum": list(_STATES)},
+    },
+    {
+        "name": "kind",
+        "in": "query",
+        "description": "Only jobs that do this.",
+        "schema": {"type": "string", "enum": list(_KINDS)},
+    },
+    {
+        "name": "limit",
+        "in": "query",
+        "description": "Most jobs to answer.",
+        "schema": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
+    },
+    {
+        "name": "cursor",
+        "in": "query",
+        "description": "`next` or `prev` of an earlier page.",
+        "schema": {"type": "string", "maxLength": 256},
+    },
+)
+
+# Not validated by FastAPI, which would answer before anybody asked who is calling.
+JobPath = Annotated[str, Path(description="The job's id.", examples=[_JOB["id"]], json_schema_extra={"maxLength": 36})]
+
+_Choice = TypeVar("_Choice")
+
+
+def job_routes(service: JobService, gate: Gate, settings: Settings) -> APIRouter:
+    """The routes of jobs."""
+    router = APIRouter(tags=["jobs"])
+    desk = _Desk(service, gate, settings)
+
+    @router.get(
+        "/jobs",
+        operation_id=LIST_JOBS.name,
+        summary="List jobs",
+        response_model=JobList,
+        responses={200: _example({"items": [_JOB], "next": None, "prev": None})},
+        openapi_extra={"parameters": list(_LISTING)},
+    )
+    @performs(LIST_JOBS)
+    async def list_jobs(request: Request) -> Response:
+        """A tenant's jobs, the newest first."""
+        return await desk.list(request)
+
+    @router.post(
+        "/jobs",
+        operation_id=RUN_JOB.name,
+        summary="Start a job",
+        status_code=202,
+        response_model=JobDocument,
+        responses={
+            202: _example(_QUEUED)
+            | {"headers": {"Location": {"description": "Path of the job.", "schema": {"type": "string"}}}},
+        },
+        openapi_extra={
+            "parameters": [_TENANT],
+            "requestBody": {
+                "required": True,
+                "content": {_JSON: {"schema": _NEW_JOB.json_schema(), "examples": _NEW_JOBS}},
+            },
+        },
+    )
+    @performs(RUN_JOB)
+    async def run_job(request: Request) -> Response:
+        """A worker runs it as soon as one is free, and goes on with it after a crash.
+
+        A log has one open job of each kind: asking again answers that one.
+        """
+        return await desk.run(request)
+
+    @router.get(
+        "/jobs/{job_id}",
+        operation_id=READ_JOB.name,
+        summary="Read a job",
+        response_model=JobDocument,
+        responses={200: _example(_JOB)},
+        openapi_extra={"parameters": [_TENANT]},
+    )
+    @performs(READ_JOB)
+    async def read_job(request: Request, job_id: JobPath) -> Response:
+        """How far a job is. A job of another tenant is not found."""
+        return await desk.read(request, job_id)
+
+    @router.post(
+        "/jobs/{job_id}/cancel",
+        operation_id=CANCEL_JOB.name,
+        summary="Cancel a job",
+        status_code=202,
+        response_model=JobDocument,
+        responses={202: _example({**_JOB, "cancel_requested": True})},
+        openapi_extra={"parameters": [_TENANT]},
+    )
+    @performs(CANCEL_JOB)
+    async def cancel_job(request: Request, job_id: JobPath) -> Response:
+        """The job ends within a second or so, and what it left is removed. One that has ended stays as it is."""
+        return await desk.cancel(request, job_id)
+
+    return router
+
+
+class _Desk:
+    """Lets requests in, and answers them: who is calling comes before what is asked."""
+
+    def __init__(self, service: JobService, gate: Gate, settings: Settings) -> None:
+        self._service = service
+        self._gate = gate
+        self._timeout = settings.api.body_timeout
+
+    async def list(self, request: Request) -> Response:
+        access, values = await self._let_in(request, LIST_JOBS, [parameter["name"] for parameter in _LISTING])
+        flaws: list[Flaw] = []
+        chosen = JobFilter(
+            state=one(values, "state", lambda text: _choice(_STATES, text), None, flaws),
+            kind=one(values, "kind", lambda text: _choice(_KINDS, text), None, flaws),
+        )
+        limit = one(values, "limit", page_size, DEFAULT_LIMIT, flaws)
+        refuse(flaws)
+        page = await self._service.page(access.tenant.id, chosen, first(values, "cursor"), limit)
+        return _answer(JobList.of(page))
+
+    async def run(self, request: Request) -> Response:
+        access, _ = await self._let_in(request, RUN_JOB)
+        new = fit(_NEW_JOB, await read_json(request, self._timeout))
+        tenant, principal = access.tenant, access.principal
+        created_by = {"issuer": principal.issuer, "subject": principal.subject}
+        job = await self._service.create(tenant.id, tenant.logs[new.log], new.kind, {}, created_by)
+        elsewhere = "" if tenant.id == principal.default_tenant else f"?tenant_id={tenant.id}"
+        location = f"{request.url.path.rstrip('/')}/{job.id}{elsewhere}"
+        return _answer(JobDocument.of(job), 202, {"Location": location})
+
+    async def read(self, request: Request, job_id: str) -> Response:
+        access, _ = await self._let_in(request, READ_JOB)
+        return _answer(JobDocument.of(await self._service.get(access.tenant.id, job_id)))
+
+    async def cancel(self, request: Request, job_id: str) -> Response:
+        access, _ = await self._let_in(request, CANCEL_JOB)
+        return _answer(JobDocument.of(await self._service.cancel(access.tenant.id, job_id)), 202)
+
+    async def _let_in(
+        self, request: Request, operation: Operation, known: Sequence[str] = ("tenant_id",)
+    ) -> tuple[Access, Values]:
+        principal = await self._gate.authenticate(request)
+        values = query_of(request, known)
+        access = await self._gate.authorise(principal, operation, first(values, "tenant_id"))
+        await self._gate.charge(request, access, 1)
+        return access, values
+
+
+def _choice(choices: Mapping[str, _Choice], text: str) -> _Choice:
+    if text not in choices:
+        raise ValueError(f"must be one of {', '.join(choices)}")
+    return choices[text]
+
+
+def _answer(document: JobDocument | JobList, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(document.model_dump_json(), status, headers, media_type=_JSON)
+
+
+def _example(value: object) -> dict[str, Any]:
+    return {"content": {_JSON: {"example": value}}}
