@@ -119,7 +119,8 @@ async def test_a_stretch_by_seq_tells_what_was_removed(door: Door, owner: Connec
 @pytest.mark.parametrize(
     ("params", "parameter"),
     [
-        ({"q": "x"}, "q"),
+        ({"q": "(x"}, "q"),
+        ({"query": "x"}, "query"),
         ({"limit": ["1", "2"]}, "limit"),
         ({"limit": 0}, "limit"),
         ({"from_": "yesterday"}, "from"),

@@ -5,6 +5,7 @@ import os
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 
@@ -13,13 +14,17 @@ from tallystick.auth.keys import Keyring, load_or_create
 from tallystick.auth.rates import RateLimits
 from tallystick.auth.revocations import Revocations
 from tallystick.auth.verifier import TokenVerifier
-from tallystick.bootstrap.adapters import work_queue
+from tallystick.bootstrap.adapters import search_index, work_queue
 from tallystick.database.pools import Database
 from tallystick.jobs.service import JobService
 from tallystick.log.reader import LogReader
 from tallystick.log.retries import Digests
+from tallystick.log.source import LogSource
 from tallystick.log.writer import Writer, WriterMetrics
 from tallystick.query.cursor import CursorCodec
+from tallystick.search.jobs import request_rebuild
+from tallystick.search.service import SearchService
+from tallystick.search.tail import Tails
 from tallystick.settings import Settings
 from tallystick.tenants.directory import TenantDirectory
 from tallystick.tenants.service import TenantService
@@ -54,6 +59,7 @@ class Services:
     gate: Gate
     writer: Writer
     reader: LogReader
+    search: SearchService
     tenants: TenantService
     jobs: JobService
     registry: CollectorRegistry
@@ -92,7 +98,10 @@ async def services(settings: Settings, registry: CollectorRegistry | None = None
             _following(directory, revocations),
             _writing(database, settings, keyring, registry) as writer,
             work_queue(settings, database) as queue,
+            search_index(settings) as index,
         ):
+            reader = LogReader(database, cursors, settings)
+            tails = Tails(LogSource(database), settings.search.tail_events)
             made = Services(
                 settings=settings,
                 database=database,
@@ -101,7 +110,8 @@ async def services(settings: Settings, registry: CollectorRegistry | None = None
                 revocations=revocations,
                 gate=Gate(verifier, revocations, directory, RateLimits(settings.rates)),
                 writer=writer,
-                reader=LogReader(database, cursors, settings),
+                reader=reader,
+                search=SearchService(reader, index, tails, cursors, partial(request_rebuild, database)),
                 tenants=TenantService(database, directory, cursors),
                 jobs=JobService(database, queue, cursors),
                 registry=registry,

@@ -258,7 +258,7 @@ class LogReader:
         """
         wanted = conjunction(query.filters, narrowing)
         predicate = None if isinstance(wanted, Everything) else compile_predicate(wanted)
-        binding = _binding(log_id, wanted, query)
+        binding = binding_of(log_id, wanted, query)
         start = None if query.cursor is None else self._cursors.decode(query.cursor, binding)
         if query.order == "seq":
             return await self._by_seq(log_id, narrowing, query, predicate, binding, start)
@@ -332,7 +332,8 @@ class LogReader:
         return Page(tuple(map(answer_of, scan.found)), onward, None, through, removed)
 
 
-def _binding(log_id: int, wanted: Node, query: ListQuery) -> bytes:
+def binding_of(log_id: int, wanted: Node, query: ListQuery) -> bytes:
+    """What the cursors of a listing hold for: its log, all that an event must match, its order and time range."""
     return json.dumps([log_id, query.order, query.from_us, query.to_us, canonical(wanted)]).encode()
 
 

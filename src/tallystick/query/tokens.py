@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 MAX_TOKEN: Final = 48
@@ -13,6 +14,7 @@ _MARKS: Final = "".join(chr(code) for code in range(0x300, 0x10000) if unicodeda
 
 _ASCII: Final = "".join(chr(code).lower() if chr(code).isalnum() else " " for code in range(128))
 _RUN: Final = re.compile(rf"(?P<dense>[{_DENSE}]+)|(?:[^\W_{_DENSE}]|[{re.escape(_MARKS)}])+")
+_CLUSTER: Final = re.compile(rf".[{re.escape(_MARKS)}]*", re.DOTALL)
 
 
 class QueryTokens(NamedTuple):
@@ -47,22 +49,52 @@ def query_tokens(text: str) -> QueryTokens:
     return QueryTokens(tuple(found), prefix=bool(found) and len(found[-1]) == 1 and _is_dense(found[-1]))
 
 
+class Token(NamedTuple):
+    """A token and where it stands in its text, in code points."""
+
+    text: str
+    begin: int
+    end: int
+
+
+def placed_tokens(text: str) -> list[Token]:
+    """Cut a text into its tokens as `tokens` does, and tell where each stands.
+
+    Where a letter and what composes with it stand apart (some Hangul written in parts), a token may be missed.
+    """
+    folded: list[str] = []
+    places: list[tuple[int, int]] = []
+    for match in _CLUSTER.finditer(text):
+        fold = _folded(match[0])
+        folded.append(fold)
+        places += [match.span()] * len(fold)
+    return [
+        Token(token, places[begin][0], places[end - 1][1]) for token, begin, end in _runs("".join(folded), whole=True)
+    ]
+
+
 def _is_dense(character: str) -> bool:
     match = _RUN.fullmatch(character)
     return match is not None and match["dense"] is not None
 
 
 def _cut(text: str, *, whole: bool) -> list[str]:
-    """Cut a text; unless it is whole, a dense run at its end may go on in what it is looked for in."""
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return [token for token, _, _ in _runs(_folded(text), whole=whole)]
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+
+
+def _runs(folded: str, *, whole: bool) -> Iterator[tuple[str, int, int]]:
+    """Cut a text into tokens and their places; unless whole, a dense run at its end may go on where it is found."""
     runs = list(_RUN.finditer(folded))
-    found: list[str] = []
     for number, match in enumerate(runs, 1):
-        run = match[0]
+        run, (begin, end) = match[0], match.span()
         if match["dense"] is None:
-            found.append(run[:MAX_TOKEN])
+            yield run[:MAX_TOKEN], begin, end
             continue
-        found.extend(run[start : start + 2] for start in range(len(run) - 1))
+        for start in range(len(run) - 1):
+            yield run[start : start + 2], begin + start, begin + start + 2
         if whole or number < len(runs) or len(run) == 1:
-            found.append(run[-1])
-    return found
+            yield run[-1], end - 1, end

@@ -9,12 +9,15 @@ from tallystick.followers.handing import hand_over
 from tallystick.followers.leases import hold
 from tallystick.followers.model import Source, Stretch
 from tallystick.jobs.model import Job, JobFailedError, Progress
+from tallystick.jobs.queries import insert_job
 from tallystick.ports import SearchIndex
 from tallystick.search.follower import NAME, documents_of
+from tallystick.search.queries import tenant_of
 
 REBUILD_INDEX: Final = "rebuild_index"
 """The kind of these jobs."""
 
+_OURSELVES: Final = {"issuer": "tallystick", "subject": "search"}
 _BATCH_EVENTS: Final = 5_000
 _BATCH_BYTES: Final = 16 * 1024 * 1024
 
@@ -67,6 +70,17 @@ class IndexRebuild:
             await progress.report(through + 1, max(await self._source.size(log_id), through + 1), {})
             if stretch.ended:
                 return through
+
+
+async def request_rebuild(database: Database, log_id: int) -> None:
+    """See to it that a log's index is made anew, by a job unless there is one already.
+
+    Raises:
+        DatabaseDownError: PostgreSQL does not answer.
+    """
+    async with database.control_session() as connection:
+        tenant_id = await tenant_of(connection, log_id)
+        await insert_job(connection, tenant_id, log_id, REBUILD_INDEX, {}, _OURSELVES)
 
 
 def _generation_of(job: Job) -> str:

@@ -1,0 +1,142 @@
+"""`GET /logs` and `POST /logs/search`."""
+
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import orjson
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tallystick.auth.gate import Gate
+from tallystick.auth.operations import LIST_EVENTS, SEARCH_EVENTS
+from tallystick.auth.routing import performs
+from tallystick.log.query_string import first, query_of
+from tallystick.log.reader import Page
+from tallystick.log.schemas_read import EXAMPLE_EVENT
+from tallystick.search.model import SearchPage
+from tallystick.search.parameters import LISTING, SEVERAL, body_values, flaws_in_body, search_query
+from tallystick.search.schemas import LIST_PARAMETERS, SEARCH_BODY, SEARCHES, EventList
+from tallystick.search.service import SearchService
+from tallystick.settings import Settings
+from tallystick.tenants.bodies import read_json
+
+_JSON: Final = "application/json"
+_EVENTS: Final = "events"
+
+_LINK: Final = {"Link": {"description": "The pages after and before (RFC 8288).", "schema": {"type": "string"}}}
+
+_PAGES: Final[dict[str, Any]] = {
+    "newest": {
+        "summary": "A page by time",
+        "value": {"items": [EXAMPLE_EVENT], "next": "AQAABkRe0yKx1gAAAAAAAAS0", "prev": None},
+    },
+    "seq": {
+        "summary": "A page by seq",
+        "value": {
+            "items": [EXAMPLE_EVENT],
+            "next": None,
+            "prev": None,
+            "after_seq": 1204,
+            "removed": [{"first_seq": 0, "last_seq": 1203, "reason": "retention"}],
+        },
+    },
+    "search": {
+        "summary": "A page of a search",
+        "value": {
+            "items": [EXAMPLE_EVENT],
+            "next": None,
+            "prev": None,
+            "indexed_through": 1203,
+            "complete": True,
+            "highlights": [[{"pointer": "/after/state", "ranges": [[0, 8]]}]],
+        },
+    },
+}
+
+
+_DOWN: Final = {"description": "The search index does not answer; what needs no index goes on: see `GET /logs`."}
+
+
+def search_routes(service: SearchService, gate: Gate, settings: Settings) -> APIRouter:
+    """The routes that list and find events."""
+    router = APIRouter(tags=["logs"])
+
+    @router.get(
+        "/logs",
+        operation_id=LIST_EVENTS.name,
+        summary="List events",
+        response_model=EventList,
+        responses={200: {"headers": _LINK, "content": {_JSON: {"examples": _PAGES}}}, 503: _DOWN},
+        openapi_extra={"parameters": list(LIST_PARAMETERS)},
+    )
+    @performs(LIST_EVENTS)
+    async def list_events(request: Request) -> Response:
+        """A tenant's events, the newest first, by keyset pages in both directions.
+
+        All filters must hold; values of a repeated filter are alternatives. `q` asks for words, fields and ranges.
+        Filters and `q` are answered by the search index and by what it does not hold yet, so an event is found as soon
+        as it is stored; a listing by time alone, or by seq, needs no index.
+
+        With `order=seq` events come in the order they were taken, none missing: the answer also says what was removed
+        in between, and `after_seq`, from where to ask for what comes later. A filtered request then looks at a bounded
+        number of events: a page may be short or empty and still have a `next`. Only `next: null` is the end.
+        """
+        principal = await gate.authenticate(request)
+        values = query_of(request, LISTING, SEVERAL)
+        access = await gate.authorise(principal, LIST_EVENTS, first(values, "tenant_id"))
+        await gate.charge(request, access, 1)
+        page = await service.page(access.tenant.logs[_EVENTS], access.narrowing, search_query(values))
+        return Response(page_bytes(page), headers=_links(request, page.page), media_type=_JSON)
+
+    @router.post(
+        "/logs/search",
+        operation_id=SEARCH_EVENTS.name,
+        summary="Search events",
+        response_model=EventList,
+        responses={200: {"content": {_JSON: {"examples": _PAGES}}}, 503: _DOWN},
+        openapi_extra={
+            "requestBody": {"required": True, "content": {_JSON: {"schema": SEARCH_BODY, "examples": SEARCHES}}}
+        },
+    )
+    @performs(SEARCH_EVENTS)
+    async def search_events(request: Request) -> Response:
+        """The same as `GET /logs`, its parameters in a JSON body: for long questions, and to keep them out of URLs."""
+        principal = await gate.authenticate(request)
+        query_of(request)
+        body = await read_json(request, settings.api.body_timeout)
+        with flaws_in_body():
+            values = body_values(body)
+        access = await gate.authorise(principal, SEARCH_EVENTS, first(values, "tenant_id"))
+        await gate.charge(request, access, 1)
+        with flaws_in_body():
+            query = search_query(values)
+            page = await service.page(access.tenant.logs[_EVENTS], access.narrowing, query)
+        return Response(page_bytes(page), media_type=_JSON)
+
+    return router
+
+
+def page_bytes(found: SearchPage) -> bytes:
+    """A page as it is answered: the stored bodies joined, and what goes beside them."""
+    page = found.page
+    optional = {
+        "after_seq": page.after_seq,
+        "removed": page.removed,
+        "indexed_through": found.indexed_through,
+        "complete": found.complete,
+        "highlights": found.highlights,
+    }
+    present = {name: value for name, value in optional.items() if value is not None}
+    beside = {"next": page.next, "prev": page.prev, **present}
+    return b'{"items":[' + b",".join(page.items) + b"]," + orjson.dumps(beside)[1:]
+
+
+def _links(request: Request, page: Page) -> dict[str, str]:
+    kept = [(name, value) for name, value in request.query_params.multi_items() if name != "cursor"]
+    links = [
+        f'<{request.url.path}?{urlencode([*kept, ("cursor", cursor)])}>; rel="{relation}"'
+        for relation, cursor in (("next", page.next), ("prev", page.prev))
+        if cursor is not None
+    ]
+    return {"Link": ", ".join(links)} if links else {}

@@ -1,0 +1,180 @@
+"""Answers listings: filters and words from the index and the tail behind it, everything else from the log itself."""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Final, cast
+
+import orjson
+
+from tallystick.errors import SearchDownError
+from tallystick.log.queries import StoredEvent
+from tallystick.log.reader import PAGE_BYTES, ListQuery, LogReader, Page, answer_of, binding_of
+from tallystick.ports import CorruptIndexError, Hit, Hits, SearchIndex, SearchOrder, SearchRequest
+from tallystick.query.ast import Everything, Node, OccurredBetween, conjunction
+from tallystick.query.cursor import CursorCodec, Position
+from tallystick.query.highlighting import highlight, words_of
+from tallystick.query.lowering import lower
+from tallystick.query.matching import Prepared, compile_terms
+from tallystick.query.predicate import Predicate, compile_predicate
+from tallystick.search.model import SearchPage, SearchQuery
+from tallystick.search.tail import Tails
+
+_BODIES: Final = 200
+"""Bodies that are read at once."""
+
+_Body = Mapping[str, object]
+
+ReportDamage = Callable[[int], Awaitable[None]]
+"""Sees to it that the damaged index of a log is made anew."""
+
+
+class SearchService:
+    """Lists and finds the events of logs. Knows no tenants: who may read what is given as a narrowing.
+
+    An event is found from the moment it is acknowledged: what the index does not hold yet is looked at directly.
+
+    Args:
+        reader: Reads the logs.
+        index: Tells where events lie; nothing that it says leaves unread and unjudged.
+        tails: What the index does not hold yet.
+        cursors: Writes and reads the cursors of pages; the reader's.
+        report_damage: Called when an index turns out to be damaged.
+    """
+
+    def __init__(
+        self, reader: LogReader, index: SearchIndex, tails: Tails, cursors: CursorCodec, report_damage: ReportDamage
+    ) -> None:
+        self._reader = reader
+        self._index = index
+        self._tails = tails
+        self._cursors = cursors
+        self._report_damage = report_damage
+
+    async def page(self, log_id: int, narrowing: Node, query: SearchQuery) -> SearchPage:
+        """Answer one page.
+
+        Listings by time without filters, and all by seq, need no index.
+
+        Args:
+            log_id: Whose log.
+            narrowing: What the principal may see; it joins the query.
+            query: What is asked for.
+
+        Raises:
+            InvalidError: The cursor is not of this log, principal and query.
+            SearchDownError: The index does not answer, or is being made anew.
+            DatabaseDownError: PostgreSQL does not answer.
+        """
+        listing = query.listing
+        filters = conjunction(listing.filters, query.text)
+        wanted = conjunction(filters, narrowing)
+        if listing.order == "seq" or isinstance(wanted, Everything):
+            page = await self._reader.page(log_id, narrowing, replace(listing, filters=filters))
+            found = SearchPage(page)
+        else:
+            # What the index claims of filters is checked on every body; what of words, the engines agree about.
+            judge = compile_predicate(conjunction(listing.filters, narrowing))
+            found = await self._find(log_id, listing, wanted, judge)
+        if not query.highlight:
+            return found
+        words = words_of(query.text)
+        return replace(found, highlights=tuple(highlight(_parse(item), words) for item in found.page.items))
+
+    async def _find(self, log_id: int, listing: ListQuery, wanted: Node, judge: Predicate) -> SearchPage:
+        binding = binding_of(log_id, wanted, listing)
+        start = None if listing.cursor is None else self._cursors.decode(listing.cursor, binding)
+        backwards = start is not None and start.backwards
+        newest_first = (listing.order == "newest") != backwards
+        request = SearchRequest(
+            lower(conjunction(wanted, _occurred(listing))),
+            "newest" if newest_first else "oldest",
+            listing.limit + 1,
+            None if start is None else (start.occurred_us, start.seq),
+        )
+        hits = await self._ask(log_id, request)
+        tail = await self._tails.after(log_id, hits.through)
+        places = _merge(hits.hits, tail.documents, request)
+        looked_at, shown = await self._read(log_id, places[: listing.limit], judge)
+        onward = None
+        if len(looked_at) < len(places):
+            onward = self._cursor(looked_at[-1], binding, backwards=backwards)
+        back = None if start is None else self._back(start, looked_at, request.order, binding)
+        items = tuple(map(answer_of, reversed(shown) if backwards else shown))
+        page = Page(items, next=back, prev=onward) if backwards else Page(items, next=onward, prev=back)
+        return SearchPage(page, hits.through, tail.complete)
+
+    async def _ask(self, log_id: int, request: SearchRequest) -> Hits:
+        try:
+            return await self._index.search(log_id, request)
+        except CorruptIndexError as error:
+            await self._report_damage(log_id)
+            raise SearchDownError("the search index is damaged and is being made anew", retry_after=5) from error
+
+    async def _read(self, log_id: int, places: list[Hit], judge: Predicate) -> tuple[list[Hit], list[StoredEvent]]:
+        """Read what lies at places; which of them were looked at before the page was large enough, and what passed."""
+        looked_at: list[Hit] = []
+        shown: list[StoredEvent] = []
+        size = 0
+        for begin in range(0, len(places), _BODIES):
+            batch = places[begin : begin + _BODIES]
+            events = await self._reader.read_places(log_id, [(place.seq, place.received_us) for place in batch])
+            for place in batch:
+                if size >= PAGE_BYTES:
+                    return looked_at, shown
+                looked_at.append(place)
+                event = events.get(place.seq)  # None: removed since it was indexed
+                if event is not None and judge(_parse(event.body)):
+                    shown.append(event)
+                    size += len(event.body)
+        return looked_at, shown
+
+    def _cursor(self, place: Hit, binding: bytes, *, backwards: bool) -> str:
+        return self._cursors.encode(Position(backwards, place.occurred_us, place.seq), binding)
+
+    def _back(self, start: Position, looked_at: list[Hit], order: SearchOrder, binding: bytes) -> str:
+        """The cursor that turns round: before what is shown, or else where this page started, that event included."""
+        if looked_at:
+            return self._cursor(looked_at[0], binding, backwards=not start.backwards)
+        seq = start.seq - 1 if order == "newest" else start.seq + 1
+        return self._cursors.encode(Position(not start.backwards, start.occurred_us, seq), binding)
+
+
+def _parse(body: bytes) -> _Body:
+    return cast("_Body", orjson.loads(body))
+
+
+def _occurred(listing: ListQuery) -> Node | None:
+    if listing.from_us is None and listing.to_us is None:
+        return None
+    return OccurredBetween(listing.from_us, listing.to_us)
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """The order of a page, and where it begins."""
+
+    order: SearchOrder
+    after: tuple[int, int] | None
+
+    def key(self, place: Hit | Prepared) -> tuple[int, int]:
+        occurred_us, seq = place.occurred_us, place.seq
+        return (-occurred_us, -seq) if self.order == "newest" else (occurred_us, seq)
+
+    def follows(self, place: Prepared) -> bool:
+        if self.after is None:
+            return True
+        place_at = (place.occurred_us, place.seq)
+        return place_at < self.after if self.order == "newest" else place_at > self.after
+
+
+def _merge(hits: Iterable[Hit], tail: list[Prepared], request: SearchRequest) -> list[Hit]:
+    """The first places in order out of the index and the tail."""
+    order = _Order(request.order, request.after)
+    matches = compile_terms(request.query)
+    fresh = [
+        Hit(document.seq, document.received_us, document.occurred_us)
+        for document in tail
+        if order.follows(document) and matches(document)
+    ]
+    return list(islice(sorted([*hits, *fresh], key=order.key), request.limit))
