@@ -207,6 +207,15 @@ class SearchConformance:
         assert (await index.state(log_id, generation="g2")).through == -1
         await assert_pages(index, log_id, varied(10), MatchAll(), limit=5)
 
+    async def test_what_was_swapped_in_is_no_longer_given_up(self, index: SearchIndex) -> None:
+        log_id = fresh_log()
+        documents = varied(5)
+        await index.append(log_id, documents, through=4, generation="g2")
+        await index.swap(log_id, "g2")
+        await index.drop(log_id, generation="g2")
+        await assert_pages(index, log_id, documents, MatchAll(), 10)
+        assert (await index.state(log_id)).through == 4
+
     async def test_the_longest_terms(self, index: SearchIndex) -> None:
         log_id = fresh_log()
         term = "ß" * 199

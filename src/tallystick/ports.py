@@ -112,7 +112,10 @@ class SearchIndex(Protocol):
         ...
 
     async def drop(self, log_id: int, *, generation: str | None = None) -> None:
-        """Remove one generation, or for None the log's index whole, generations included. No other log is touched."""
+        """Remove one generation, unless it was swapped in; or for None the log's index whole, generations included.
+
+        No other log is touched.
+        """
         ...
 
 

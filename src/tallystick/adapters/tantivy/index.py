@@ -239,6 +239,8 @@ class TantivyIndex:
 
     def _drop(self, log_id: int, generation: str | None) -> None:
         folder = self._folder(log_id)
+        if generation is not None and generation == folder.live():
+            return
         self._close_writers(lambda key, _: key[0] == log_id and generation in (None, key[1]))
         if generation is not None:
             folder.remove(generation)
