@@ -1,12 +1,12 @@
 """The servers that stand in for a cloud do what they are there for."""
 
-import httpx
+from uuid import uuid4
 
-from factories import unique
+import httpx
 
 
 def test_opensearch_takes_an_index(opensearch_url: str) -> None:
-    index = f"{opensearch_url}/{unique('index')}"
+    index = f"{opensearch_url}/test-{uuid4().hex}"
     assert httpx.put(index, timeout=60).json()["acknowledged"]
     assert httpx.put(f"{index}/_doc/1?refresh=true", json={"text": "login"}, timeout=60).status_code == 201
     found = httpx.get(f"{index}/_search?q=text:login", timeout=60).json()
@@ -19,7 +19,7 @@ def test_elasticmq_takes_a_fifo_queue(elasticmq_url: str) -> None:
         headers = {"x-amz-target": f"AmazonSQS.{action}", "content-type": "application/x-amz-json-1.0"}
         return httpx.post(elasticmq_url, headers=headers, json=arguments, timeout=60)
 
-    made = call("CreateQueue", QueueName=f"{unique('queue')}.fifo", Attributes={"FifoQueue": "true"}).json()
+    made = call("CreateQueue", QueueName=f"test-{uuid4().hex}.fifo", Attributes={"FifoQueue": "true"}).json()
     url = made["QueueUrl"]
     assert url.startswith(elasticmq_url)
     for _ in range(2):  # the second is a duplicate

@@ -290,3 +290,22 @@ async def test_what_waits_behind_a_time_out_fails_with_it(
         await writer.append(append(log_id, prepared()))
         await writer.close()
     assert len(await stored_bodies(owner, log_id)) == 1
+
+
+async def test_who_asked_is_told_of_growth_after_the_commit(database: Database, owner: Connection, log_id: int) -> None:
+    told: list[tuple[int, int]] = []
+
+    def grown(log_id: int, size: int) -> None:
+        told.append((log_id, size))
+
+    writer = Writer(database, WriterSettings(), digests(), WriterMetrics(CollectorRegistry()), grown)
+    await writer.start()
+    other = await make_log(owner)
+    await writer.append(append(log_id, prepared(), prepared()))
+    assert told == [(log_id, 2)]
+    await writer.append(append(log_id, prepared(event_id="e-1", resource_id="r")))
+    await writer.append(append(log_id, prepared(event_id="e-1", resource_id="r")))
+    assert told == [(log_id, 2), (log_id, 3)]
+    await asyncio.gather(*(writer.append(append(each, prepared())) for each in (log_id, other) * 5))
+    assert dict(told) == {log_id: 8, other: 5}
+    await writer.close()

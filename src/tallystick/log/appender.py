@@ -77,11 +77,13 @@ class Appended:
     Attributes:
         results: By request; what is not here was set aside.
         set_aside: Requests whose log another process holds: to be tried in a transaction of their own.
+        sizes: Of the logs that grew, by id.
         probe: None when nothing new was stored.
     """
 
     results: dict[Append, Result] = field(default_factory=dict[Append, Result])
     set_aside: list[Append] = field(default_factory=list[Append])
+    sizes: dict[int, int] = field(default_factory=dict[int, int])
     probe: Probe | None = None
 
 
@@ -201,6 +203,7 @@ async def _store(connection: OwnConnection, plans: Sequence[Plan], heads: Sequen
         new.setdefault(plan.append.log_id, []).extend(plan.new)
     if not any(new.values()):
         return
+    appended.sizes = {head["id"]: head["size"] for head in heads}
 
     async def rows() -> AsyncIterator[bytes]:
         yield copyrows.HEADER

@@ -5,7 +5,7 @@ dropped: a request is answered with where its events lie, or with an error that 
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from time import monotonic
 from typing import Final
@@ -68,13 +68,22 @@ class Writer:
         settings: Bounds of the queue and of a transaction.
         digests: Of retry keys.
         metrics: Where it counts.
+        grown: Told of each log that grew and its new size, after the commit. It must not wait.
     """
 
-    def __init__(self, database: Database, settings: WriterSettings, digests: Digests, metrics: WriterMetrics) -> None:
+    def __init__(
+        self,
+        database: Database,
+        settings: WriterSettings,
+        digests: Digests,
+        metrics: WriterMetrics,
+        grown: Callable[[int, int], None] | None = None,
+    ) -> None:
         self._database = database
         self._settings = settings
         self._digests = digests
         self._metrics = metrics
+        self._grown = grown
         self._lanes = Lanes(settings)
         self._ready = {patient: asyncio.Event() for patient in (False, True)}
         self._closing = False
@@ -213,6 +222,9 @@ class Writer:
         )
 
     def _settle(self, appended: Appended) -> None:
+        if self._grown is not None:
+            for log_id, size in appended.sizes.items():
+                self._grown(log_id, size)
         events = 0
         for append, result in appended.results.items():
             if isinstance(result, Outcome):
