@@ -132,6 +132,27 @@ class SearchSettings(_Group):
     url: str | None = Field(default=None, description="URL of the OpenSearch cluster.")
     user: str | None = Field(default=None, description="User of the OpenSearch cluster, where it asks for one.")
     password_file: Path | None = Field(default=None, description="File with that user's password.")
+    ca_file: Path | None = Field(
+        default=None, description="File of the certificates that vouch for the cluster; the system's when absent."
+    )
+    prefix: str = Field(
+        default="tallystick",
+        pattern="^[a-z0-9][a-z0-9_]{0,62}$",
+        description="Names of our indices, aliases and template in the cluster begin so.",
+    )
+    connections: int = Field(default=16, ge=1, le=1_000, description="Most connections a process has to the cluster.")
+    timeout: Seconds = Field(default=10, description="Seconds that a search in the cluster may take; beyond it, 503.")
+    shared_logs: int = Field(
+        default=100, ge=1, description="Logs whose events begin in one index of the cluster; later logs take the next."
+    )
+    shared_events: int = Field(
+        default=2_000_000,
+        ge=1,
+        description="Events of a log in such an index, after which its next ones go to an index of its own.",
+    )
+    index_events: int = Field(
+        default=50_000_000, ge=1, description="Events in an index of its own, after which a log begins another."
+    )
     tail_events: int = Field(
         default=20_000,
         ge=1,

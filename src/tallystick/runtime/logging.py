@@ -72,6 +72,7 @@ def configure_logging(settings: LogSettings) -> None:
     root.setLevel(settings.level)
     for chatty in ("httpx", "httpcore", "asyncio", "asyncpg"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
+    logging.getLogger("opensearch").setLevel(logging.ERROR)  # it raises what it warns of, and prints bodies to debug
 
 
 def _to_json(event: EventDict, **_: object) -> bytes:

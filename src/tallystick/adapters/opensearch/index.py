@@ -1,0 +1,279 @@
+"""The search index in OpenSearch: what the port asks for, over parts behind an alias for each log."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Self
+
+from opensearchpy import NotFoundError, RequestError
+
+from tallystick.adapters.opensearch.bulk import Bulk, operation
+from tallystick.adapters.opensearch.connection import connect, error_type, outage_told
+from tallystick.adapters.opensearch.layout import Names, Place, alias_options, read_place
+from tallystick.adapters.opensearch.schema import (
+    MOST_EXPANSIONS,
+    Dsl,
+    begun_phrases,
+    compile_query,
+    some,
+    template,
+    to_source,
+)
+from tallystick.adapters.opensearch.searching import (
+    ANSWERED,
+    Answer,
+    Marker,
+    marker_operations,
+    markers_search,
+    page_search,
+    read_answer,
+    vouched,
+)
+from tallystick.errors import Flaw, InvalidError, SearchDownError
+from tallystick.ports import CorruptIndexError, Hits, IndexState, SearchRequest
+from tallystick.query.terms import Document, TermQuery
+from tallystick.settings import SearchSettings
+
+_PARTS: Final = 4
+"""Markers that are left room for; a log of more parts is asked again."""
+
+_REMOVAL_SECONDS: Final = 600
+"""A removal that takes longer goes on without us; whoever asked for it asks again."""
+
+
+class OpenSearchIndex:
+    """A `SearchIndex` in a cluster.
+
+    It keeps nothing of a log in this process: each call looks where the log is. An index that somebody removed is an
+    empty one, and filled again; a log of which only an early part is missing is damaged.
+
+    Args:
+        settings: Where the cluster is, and sizes.
+
+    Raises:
+        ConfigurationError: They need a person.
+    """
+
+    def __init__(self, settings: SearchSettings) -> None:
+        self._settings = settings
+        self._client = connect(settings)
+        self._prepared = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._client.close()
+
+    async def append(
+        self, log_id: int, documents: Sequence[Document], *, through: int, generation: str | None = None
+    ) -> None:
+        """See `SearchIndex`.
+
+        Raises:
+            RefusedDocumentError: OpenSearch will never take one of the documents.
+        """
+        names = self._names(log_id)
+        alias = names.alias(generation)
+        with outage_told():
+            place, answer = await asyncio.gather(self._place(alias), self._ask(alias, markers_search))
+            known = vouched(answer.markers.values())
+            if through <= known:
+                return
+            if place is None:
+                place = await self._begin(names, generation)
+            marker = answer.markers.get(place.parts[-1], Marker(known, known, 0))
+            if marker.after > known:
+                raise CorruptIndexError(f"a part of the search index of log {log_id} is missing")
+            if marker.documents >= self._most_documents(names, place):
+                place = await self._extend(names, alias, place, known)
+                marker = Marker(known, known, 0)
+            new = [document for document in documents if document.seq > known]
+            bulk = Bulk(self._client, place.parts[-1], str(log_id))
+            await bulk.write(
+                operation(document.seq, f"{place.build}-{document.seq}", to_source(log_id, place.build, document))
+                for document in new
+            )
+            grown = Marker(marker.after, through, marker.documents + len(new))
+            await bulk.write(marker_operations(place.build, grown), refresh=True)
+
+    async def search(self, log_id: int, request: SearchRequest) -> Hits:
+        """See `SearchIndex`."""
+        alias = self._names(log_id).live
+        query = compile_query(log_id, request.query)
+        with outage_told():
+            await self._refuse_endless(log_id, alias, request.query)
+            bound: int | None = None
+            while True:
+                answer = await self._ask(alias, page_search(request, query, bound))
+                through = vouched(answer.markers.values())
+                through = through if bound is None else min(through, bound)
+                hits = tuple(hit for hit in answer.hits if hit.seq <= through)
+                if len(hits) == len(answer.hits) or len(hits) >= request.limit:
+                    return Hits(hits[: request.limit], through)
+                bound = through  # what is being written right now took room on the page
+
+    async def state(self, log_id: int, *, generation: str | None = None) -> IndexState:
+        """See `SearchIndex`."""
+        alias = self._names(log_id).alias(generation)
+        with outage_told():
+            answer, sizes = await asyncio.gather(self._ask(alias, markers_search), self._document_bytes(alias))
+        through = vouched(answer.markers.values())
+        documents = sum(marker.documents for marker in answer.markers.values())
+        size = sum(marker.documents * sizes.get(index, 0.0) for index, marker in answer.markers.items())
+        return IndexState(through, documents, round(size))
+
+    async def swap(self, log_id: int, generation: str) -> None:
+        """See `SearchIndex`. A generation that was never built is an empty one."""
+        names = self._names(log_id)
+        building = names.alias(generation)
+        with outage_told():
+            former, built = await asyncio.gather(self._place(names.live), self._place(building))
+            if former is None or built is not None or not names.is_of(former.parts[-1], generation):
+                actions = _removed(names.live, former)
+                if built is not None:
+                    actions += [_added(names, names.live, built.build, part) for part in built.parts]
+                    actions += _removed(building, built)
+                await self._move(actions)
+            await self._remove_own(names, lambda index, aliased: not aliased and not names.is_of(index, generation))
+            await self._remove_shared(names)
+
+    async def drop(self, log_id: int, *, generation: str | None = None) -> None:
+        """See `SearchIndex`."""
+        names = self._names(log_id)
+        alias = names.alias(generation)
+        with outage_told():
+            await self._move(_removed(alias, await self._place(alias)))
+            if generation is not None:
+                await self._remove_own(names, lambda index, aliased: not aliased and names.is_of(index, generation))
+                return
+            await self._remove_own(names, lambda _, __: True)
+            await self._remove_shared(names)
+
+    def _names(self, log_id: int) -> Names:
+        return Names(self._settings.prefix, log_id)
+
+    def _most_documents(self, names: Names, place: Place) -> int:
+        shared = not place.parts[-1].startswith(names.live)
+        return self._settings.shared_events if shared else self._settings.index_events
+
+    async def _place(self, alias: str) -> Place | None:
+        try:
+            return read_place(alias, await self._client.indices.get_alias(name=alias))
+        except NotFoundError:
+            return None
+
+    async def _ask(self, alias: str, search: Callable[[int], Dsl]) -> Answer:
+        """Search a log, leaving room for as many markers as there are."""
+        room = _PARTS
+        while True:
+            try:
+                found: Mapping[str, Any] = await self._client.search(
+                    index=alias,
+                    body=search(room),
+                    params={"allow_partial_search_results": "false", "filter_path": ANSWERED},
+                )
+            except NotFoundError:
+                return Answer((), {}, 0)
+            answer = read_answer(found)
+            if answer.parts <= room:
+                return answer
+            room = answer.parts
+
+    async def _refuse_endless(self, log_id: int, alias: str, query: TermQuery) -> None:
+        """Refuse a phrase whose last word could be too many: beyond its bound, OpenSearch leaves words out unsaid."""
+        phrases = [compile_query(log_id, phrase) for phrase in begun_phrases(query)]
+        if not phrases:
+            return
+        try:
+            found: Mapping[str, Any] = await self._client.indices.validate_query(
+                index=alias,
+                body={"query": some(phrases)},
+                params={"rewrite": "true", "all_shards": "true", "filter_path": "explanations.explanation"},
+            )
+        except NotFoundError:
+            return
+        # It answers with the words it would look for, a space before each.
+        if any(each["explanation"].count(" ") > MOST_EXPANSIONS for each in found["explanations"]):
+            detail = "write more of the word before the *: too many words of a phrase begin so"
+            raise InvalidError("`q` is not valid", flaws=[Flaw(detail, parameter="q")])
+
+    async def _document_bytes(self, alias: str) -> dict[str, float]:
+        """What a document takes on disk, on average, in each index of a log."""
+        try:
+            found: Mapping[str, Any] = await self._client.indices.stats(
+                index=alias, metric="docs,store", params={"filter_path": "indices.*.primaries"}
+            )
+        except NotFoundError:
+            return {}
+        sizes = {index: stats["primaries"] for index, stats in found.get("indices", {}).items()}
+        return {index: size["store"]["size_in_bytes"] / max(size["docs"]["count"], 1) for index, size in sizes.items()}
+
+    async def _begin(self, names: Names, generation: str | None) -> Place:
+        place = Place(names.new_build(), (names.first_part(generation, self._settings.shared_logs),))
+        await self._add_part(names, names.alias(generation), place.build, place.parts[-1])
+        return place
+
+    async def _extend(self, names: Names, alias: str, place: Place, known: int) -> Place:
+        """Begin the next part of a log."""
+        # What a crash left behind the marker would be found beside the same events in the next part.
+        await self._remove_documents(names, alias, {"range": {"seq": {"gt": known}}})
+        part = names.next_part(place.parts[-1])
+        await self._add_part(names, alias, place.build, part)
+        return Place(place.build, (*place.parts, part))
+
+    async def _add_part(self, names: Names, alias: str, build: str, index: str) -> None:
+        """Put a log into an index, which is made unless it is there."""
+        if not self._prepared:
+            await self._client.indices.put_index_template(
+                name=self._settings.prefix, body=template(self._settings.prefix)
+            )
+            self._prepared = True
+        try:
+            made = await self._client.indices.create(index=index)
+            if not made["shards_acknowledged"]:
+                raise SearchDownError("OpenSearch has no room for an index", retry_after=30)
+        except RequestError as error:
+            reason = error_type(error)
+            if reason != "resource_already_exists_exception":
+                raise SearchDownError(f"OpenSearch makes no index: {reason}", retry_after=30) from error
+        # Not before it is ready: whoever searches the log meanwhile is answered.
+        await self._move([_added(names, alias, build, index)])
+
+    async def _move(self, actions: Sequence[Dsl]) -> None:
+        """Change aliases, all at once."""
+        if actions:
+            await self._client.indices.update_aliases(body={"actions": actions})
+
+    async def _remove_own(self, names: Names, chosen: Callable[[str, bool], bool]) -> None:
+        """Remove indices that hold this log alone, chosen by their name and whether an alias leads to them."""
+        found: Mapping[str, Any] = await self._client.indices.get_alias(index=names.own)
+        removed = [index for index, told in found.items() if chosen(index, bool(told["aliases"]))]
+        if removed:
+            await self._client.indices.delete(index=",".join(removed), params={"ignore_unavailable": "true"})
+
+    async def _remove_shared(self, names: Names) -> None:
+        """Remove what builds of the log left in shared indices. One that is begun meanwhile is not touched."""
+        builds = {"gte": f"{names.log_id}-", "lt": names.new_build()}
+        await self._remove_documents(names, names.shared, {"range": {"log": builds}})
+
+    async def _remove_documents(self, names: Names, index: str, query: Dsl) -> None:
+        removed: Mapping[str, Any] = await self._client.delete_by_query(
+            index=index,
+            body={"query": query},
+            params={
+                "routing": str(names.log_id),
+                "conflicts": "proceed",  # somebody else removed it already
+                "refresh": "true",
+                "request_timeout": _REMOVAL_SECONDS,
+            },
+        )
+        if removed["failures"] or removed["timed_out"]:
+            raise SearchDownError("OpenSearch could not remove all of it", retry_after=5)
+
+
+def _added(names: Names, alias: str, build: str, index: str) -> Dsl:
+    return {"add": {"index": index, "alias": alias, **alias_options(names.log_id, build)}}
+
+
+def _removed(alias: str, place: Place | None) -> list[Dsl]:
+    return [] if place is None else [{"remove": {"index": index, "alias": alias}} for index in place.parts]
