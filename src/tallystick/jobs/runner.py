@@ -4,8 +4,8 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -56,6 +56,13 @@ class _Progress:
             raise JobCancelledError
 
 
+@dataclass(slots=True)
+class _Place:
+    """One of the places for jobs that run beside each other."""
+
+    taken: bool = False
+
+
 class JobRunner:
     """Takes jobs from the queue, and from their table what the queue has lost.
 
@@ -96,14 +103,19 @@ class JobRunner:
     async def _listen(self, group: asyncio.TaskGroup) -> None:
         while True:
             try:
-                messages = await self._queue.receive("jobs", limit=1, wait=_WAIT_SECONDS)
-                for message in messages:
-                    await self._begin(group, message.subject)
-                if messages:
-                    await self._queue.done("jobs", messages)
+                await self._take(group)
             except UnavailableError as error:
                 _log.warning("queue_down", error=type(error).__name__)
                 await asyncio.sleep(_WAIT_SECONDS)
+
+    async def _take(self, group: asyncio.TaskGroup) -> None:
+        """Take a message, once there is a place for its job: else it would wait here, kept from other workers."""
+        async with self._place() as place:
+            messages = await self._queue.receive("jobs", limit=1, wait=_WAIT_SECONDS)
+            for message in messages:
+                await self._begin(group, message.subject, place)
+            if messages:
+                await self._queue.done("jobs", messages)
 
     async def _sweep(self, group: asyncio.TaskGroup) -> None:
         while True:
@@ -111,21 +123,27 @@ class JobRunner:
                 async with self._database.worker_session() as connection:
                     found = await queries.find_open(connection)
                 for job_id in found:
-                    await self._begin(group, job_id)
+                    async with self._place() as place:
+                        await self._begin(group, job_id, place)
             await asyncio.sleep(self._sweep_seconds)
 
-    async def _begin(self, group: asyncio.TaskGroup, job_id: str) -> None:
-        """Lease a job and start it, once there is a place for it."""
+    @asynccontextmanager
+    async def _place(self) -> AsyncGenerator[_Place]:
+        """Wait for a place; it is free again afterwards, unless a job has taken it."""
         await self._free.acquire()
+        place = _Place()
         try:
-            async with self._database.worker_session() as connection:
-                job = await queries.lease_job(connection, job_id, self._holder, self._lease_seconds)
-        except BaseException:
-            self._free.release()
-            raise
-        if job is None:
-            self._free.release()
-        else:
+            yield place
+        finally:
+            if not place.taken:
+                self._free.release()
+
+    async def _begin(self, group: asyncio.TaskGroup, job_id: str, place: _Place) -> None:
+        """Lease a job and start it in a place."""
+        async with self._database.worker_session() as connection:
+            job = await queries.lease_job(connection, job_id, self._holder, self._lease_seconds)
+        if job is not None:
+            place.taken = True
             group.create_task(self._run(job))
 
     async def _run(self, job: Job) -> None:
