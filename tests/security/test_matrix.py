@@ -52,6 +52,7 @@ def ask(operation: Operation, tenant: str, event_id: str, job_id: str = "nobody'
         "append_event": Request("POST", logs, {}, event(tenant_id=tenant)),
         "append_events": Request("POST", f"{logs}/bulk", {}, [event(tenant_id=tenant)]),
         "list_events": Request("GET", logs, named),
+        "search_events": Request("POST", f"{logs}/search", {}, named),
         "read_event": Request("GET", f"{logs}/{event_id}", named),
         "list_tenants": Request("GET", tenants, {}),
         "create_tenant": Request("POST", tenants, {}, {"id": unique("new"), "name": "New"}),

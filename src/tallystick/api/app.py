@@ -16,6 +16,7 @@ from tallystick.api.problems import install_problem_handlers
 from tallystick.bootstrap.services import Services
 from tallystick.log.routes_read import read_routes
 from tallystick.log.routes_write import write_routes
+from tallystick.search.routes import search_routes
 from tallystick.tenants.routes import tenant_routes
 
 PREFIX = "/api/v1"
@@ -78,6 +79,7 @@ def create_app(services: Services) -> FastAPI:
     install_problem_handlers(app)
     # The hottest path first: routes are tried in order.
     _add(app, write_routes(services.writer, services.gate, services.settings), PREFIX)
+    _add(app, search_routes(services.search, services.gate, services.settings), PREFIX)
     _add(app, read_routes(services.reader, services.gate), PREFIX)
     _add(app, tenant_routes(services.tenants, services.gate, services.settings), PREFIX)
     _add(app, job_routes(services.jobs, services.gate, services.settings), PREFIX)

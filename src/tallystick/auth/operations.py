@@ -40,6 +40,7 @@ PUBLIC: Final = Operation("public", None, Realm.PUBLIC)
 APPEND_EVENT: Final = Operation("append_event", Permission.LOGS_WRITE, Realm.TENANT)
 APPEND_EVENTS: Final = Operation("append_events", Permission.LOGS_WRITE, Realm.TENANT)
 LIST_EVENTS: Final = Operation("list_events", Permission.LOGS_READ, Realm.TENANT)
+SEARCH_EVENTS: Final = Operation("search_events", Permission.LOGS_READ, Realm.TENANT)
 READ_EVENT: Final = Operation("read_event", Permission.LOGS_READ, Realm.TENANT)
 LIST_TENANTS: Final = Operation("list_tenants", Permission.TENANTS_LIST, Realm.PLATFORM)
 CREATE_TENANT: Final = Operation("create_tenant", Permission.TENANTS_CREATE, Realm.PLATFORM)
@@ -57,6 +58,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = MappingProxyType(
             APPEND_EVENT,
             APPEND_EVENTS,
             LIST_EVENTS,
+            SEARCH_EVENTS,
             READ_EVENT,
             LIST_TENANTS,
             CREATE_TENANT,
