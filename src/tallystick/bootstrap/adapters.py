@@ -6,7 +6,6 @@ from typing import Final
 
 from tallystick.adapters.tantivy.index import TantivyIndex
 from tallystick.database.pools import Database
-from tallystick.errors import ConfigurationError
 from tallystick.followers.embedded import EmbeddedQueue
 from tallystick.ports import Queue, SearchIndex
 from tallystick.search import follower as search_follower
@@ -21,12 +20,17 @@ async def search_index(settings: Settings) -> AsyncGenerator[SearchIndex]:
     """Open the search index.
 
     Raises:
-        ConfigurationError: The settings name an engine that is not there.
+        ConfigurationError: Settings of the engine need a person.
     """
-    if settings.search.engine != "tantivy":
-        raise ConfigurationError(f"this release has no search engine {settings.search.engine}")
-    async with TantivyIndex(settings.home / "search", settings.search) as index:
-        yield index
+    if settings.search.engine == "opensearch":
+        # Loaded where it is used alone: it takes a second.
+        from tallystick.adapters.opensearch.index import OpenSearchIndex  # noqa: PLC0415
+
+        async with OpenSearchIndex(settings.search) as index:
+            yield index
+    else:
+        async with TantivyIndex(settings.home / "search", settings.search) as index:
+            yield index
 
 
 @asynccontextmanager
@@ -34,8 +38,13 @@ async def work_queue(settings: Settings, database: Database) -> AsyncGenerator[Q
     """Open the queue.
 
     Raises:
-        ConfigurationError: The settings name a queue that is not there.
+        ConfigurationError: Settings of the queue need a person.
     """
-    if settings.queue.kind != "embedded":
-        raise ConfigurationError(f"this release has no queue {settings.queue.kind}")
-    yield EmbeddedQueue(database, FOLLOWERS)
+    if settings.queue.kind == "sqs":
+        # Loaded where it is used alone: it takes a second.
+        from tallystick.adapters.sqs.queue import SqsQueue  # noqa: PLC0415
+
+        async with SqsQueue(settings.queue) as queue:
+            yield queue
+    else:
+        yield EmbeddedQueue(database, FOLLOWERS)
