@@ -13,6 +13,9 @@ from tallystick.ports import Message, QueueKind
 POLL_SECONDS: Final = 0.2
 """Seconds between two looks while there is nothing to do."""
 
+_RECENT_SECONDS: Final = 60.0
+"""A look sees the logs that grew within so many seconds. Others are in hand already, or found by a worker's sweep."""
+
 
 class EmbeddedQueue:
     """A `Queue` over the heads of the logs, the cursors and the jobs.
@@ -49,4 +52,5 @@ class EmbeddedQueue:
         async with self._database.worker_session() as connection:
             if kind == "jobs":
                 return await find_open(connection)
-            return [f"{log_id}:{size}" for log_id, size in await queries.find_behind(connection, self._followers)]
+            grown = await queries.find_grown(connection, self._followers, _RECENT_SECONDS)
+            return [f"{log_id}:{size}" for log_id, size in grown]

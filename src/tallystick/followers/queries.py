@@ -55,17 +55,33 @@ class Lag:
 
 
 async def find_behind(connection: Connection, followers: Sequence[str]) -> list[tuple[int, int]]:
-    """Logs that have grown beyond a follower's cursor, and their sizes."""
+    """Logs that have grown beyond a follower's cursor, and their sizes. Looks at every log: for now and then."""
     records = await connection.fetch(
         """
         select log.id, log.size
           from tallystick.logs log
-         where log.size > 0
+         cross join unnest($1::text[]) as follower (name)
+          left join tallystick.cursors cursor on cursor.follower = follower.name and cursor.log_id = log.id
+         where log.size > 0 and coalesce(cursor.seq, -1) < log.size - 1
+         group by log.id""",
+        followers,
+    )
+    return [(record["id"], record["size"]) for record in records]
+
+
+async def find_grown(connection: Connection, followers: Sequence[str], seconds: float) -> list[tuple[int, int]]:
+    """Those of them to which something was appended of late, in seconds: cheap however many logs are idle."""
+    records = await connection.fetch(
+        """
+        select log.id, log.size
+          from tallystick.logs log
+         where log.last_at > clock_timestamp() - make_interval(secs => $2)
            and exists (select from unnest($1::text[]) as follower (name)
                          left join tallystick.cursors cursor
                            on cursor.follower = follower.name and cursor.log_id = log.id
                         where coalesce(cursor.seq, -1) < log.size - 1)""",
         followers,
+        seconds,
     )
     return [(record["id"], record["size"]) for record in records]
 
