@@ -5,9 +5,10 @@
     query    = any { "OR" any }
     any      = unary { [ "AND" ] unary }
     unary    = ( "NOT" | "-" | "!" ) unary | primary
-    primary  = "(" query ")" | [ field ":" ] value | field ":" "(" query ")"
-    value    = word [ "*" ] | '"' phrase '"' | "*" | ( ">" | ">=" | "<" | "<=" ) word
-             | ( "[" | "{" ) word "TO" word ( "]" | "}" )
+    primary  = [ field ":" ] ( "(" query ")" | value )
+    value    = word [ "*" ] | '"' phrase '"' | "*" | ( ">" | ">=" | "<" | "<=" ) bound
+             | ( "[" | "{" ) bound "TO" bound ( "]" | "}" )
+    bound    = word | '"' phrase '"' | "*"
 """
 
 import re
