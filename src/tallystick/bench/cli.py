@@ -117,9 +117,9 @@ def baseline(
 def load(
     *,
     home: LoadedHome = _LOADED,
-    events: Annotated[int, typer.Option(min=1_000, help="Events of one tenant; a few more get a fiftieth each.")] = (
-        5_000_000
-    ),
+    events: Annotated[
+        int, typer.Option(min=1_000, help="Events of one tenant; nineteen more get a hundredth each.")
+    ] = (10_000_000),
     partitions: Annotated[int, typer.Option(min=1, max=140, help="Days, a partition each.")] = 90,
     as_json: AsJson = False,
     output: Output = None,

@@ -20,31 +20,23 @@ _LATEST_ARRIVAL_MS: Final = 30_000
 class StoredEvents:
     """Forms the rows of one log, seq after seq.
 
-    The part of a body that the client sent is taken from a bank in turn, so a salt comes more than once; ids, arrivals,
-    timestamps and leaf hashes are each event's own.
-
     Attributes:
         log_id: The log.
         tenant_id: Its tenant.
         size: The next seq.
         seed: The same seed gives the same events, but for the salts.
-        bank_size: How many different client parts there are.
     """
 
     log_id: int
     tenant_id: str
     size: int
     seed: int
-    bank_size: int = 5_000
-    _bank: Sequence[bytes] = field(init=False)
+    _payloads: Payloads = field(init=False)
     _random: random.Random = field(init=False)
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)  # noqa: S311 - made-up events, not secrets
-        self._bank = [
-            form_event(cast("EventFields", payload), None, tenant_id=self.tenant_id, author=AUTHOR).rest
-            for payload in Payloads(self.seed).many(self.tenant_id, self.bank_size)
-        ]
+        self._payloads = Payloads(self.seed)
 
     def next(self, received_ms: int) -> bytes:
         """Form the next event's row in PostgreSQL's binary COPY format.
@@ -58,15 +50,10 @@ class StoredEvents:
         occurred_ms = received_ms - int(draw.random() ** 4 * _LATEST_ARRIVAL_MS)
         event_id = make_id(received_ms, seq, draw.getrandbits(RANDOM_BITS))
         head = form_head(event_id, format_milliseconds(received_ms), with_timestamp=False)
-        body = b"".join(
-            (
-                head,
-                b',"timestamp":"',
-                format_milliseconds(occurred_ms).encode(),
-                b'"',
-                self._bank[seq % len(self._bank)],
-            )
-        )
+        timestamp = format_milliseconds(occurred_ms).encode()
+        fields = cast("EventFields", self._payloads.one(self.tenant_id))
+        rest = form_event(fields, None, tenant_id=self.tenant_id, author=AUTHOR).rest
+        body = b'%s,"timestamp":"%s"%s' % (head, timestamp, rest)
         return event_row(self.log_id, seq, received_ms * 1000, occurred_ms * 1000, leaf_hash(body), body)
 
 

@@ -22,16 +22,14 @@ def test_the_same_seed_makes_the_same_events_and_another_makes_others() -> None:
     assert Payloads(1).bulk("acme", 20) == Payloads(1).bulk("acme", 20) != Payloads(2).bulk("acme", 20)
 
 
-def test_stored_bodies_are_about_600_bytes() -> None:
-    events = StoredEvents(1, "acme", 0, seed=1, bank_size=100)
+def test_stored_bodies_are_about_680_bytes() -> None:
+    events = StoredEvents(1, "acme", 0, seed=1)
     sizes = [len(events.next(1_795_540_896_123)) - 74 for _ in range(100)]
-    assert 550 < sum(sizes) / len(sizes) < 700
+    assert 650 < sum(sizes) / len(sizes) < 720
 
 
 def test_days_share_out_all_events_whatever_the_rounding() -> None:
-    shares = [
-        Share(StoredEvents(log_id, "acme", 0, seed=1, bank_size=5), count) for log_id, count in ((1, 100), (2, 7))
-    ]
+    shares = [Share(StoredEvents(log_id, "acme", 0, seed=1), count) for log_id, count in ((1, 100), (2, 7))]
     days = [len(list(day_of_rows(shares, 0, 9, day))) for day in range(9)]
     assert sum(days) == 107
     assert [share.events.size for share in shares] == [100, 7]
