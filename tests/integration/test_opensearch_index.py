@@ -1,14 +1,26 @@
 """The search index in OpenSearch, on a real server."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+from aiohttp import web
+from opensearchpy import AsyncOpenSearch
 
-from clusters import cluster_settings
-from search_conformance import SearchConformance
+from clusters import Way, cluster_settings, way_to
+from search_conformance import SearchConformance, assert_pages, document, expected, fresh_log, varied
+from tallystick.adapters.opensearch.bulk import RefusedDocumentError
 from tallystick.adapters.opensearch.index import OpenSearchIndex
+from tallystick.errors import ConfigurationError, InvalidError, SearchDownError
+from tallystick.ports import CorruptIndexError, Hits, SearchRequest
+from tallystick.query.analysis import analyse
+from tallystick.query.terms import AllOf, Consecutive, MatchAll, Occurred
+from tallystick.settings import SearchSettings
 
 SMALL = {"shared_logs": 3, "shared_events": 20, "index_events": 15}
+NEWEST = SearchRequest(MatchAll(), "newest", 1_000)
 
 
 @pytest.fixture(params=[{}, SMALL], ids=["one part", "several parts"])
@@ -19,3 +31,343 @@ async def index(request: pytest.FixtureRequest, opensearch_url: str) -> AsyncIte
 
 class TestConformance(SearchConformance):
     pass
+
+
+@pytest.fixture
+async def raw(opensearch_url: str) -> AsyncIterator[AsyncOpenSearch]:
+    async with AsyncOpenSearch(hosts=[opensearch_url], timeout=60) as client:
+        yield client
+
+
+@pytest.fixture
+async def way(opensearch_url: str) -> AsyncIterator[Way]:
+    async with way_to(opensearch_url) as opened:
+        yield opened
+
+
+def is_of_events(request: web.Request, body: bytes) -> bool:
+    """Whether events are written by a request."""
+    return request.path.endswith("_bulk") and b'"marker"' not in body
+
+
+async def stored(raw: AsyncOpenSearch, index: str, log_id: int) -> int:
+    """How many documents of a log an index holds, markers included, whatever alias leads to them."""
+    found = await raw.count(index=index, body={"query": {"prefix": {"log": f"{log_id}-"}}})
+    return found["count"]
+
+
+async def indices_of(raw: AsyncOpenSearch, settings: SearchSettings) -> list[str]:
+    """The indices of an installation, without its prefix."""
+    found = await raw.indices.get(index=f"{settings.prefix}-*")
+    return sorted(name.removeprefix(f"{settings.prefix}-") for name in found)
+
+
+async def test_other_logs_are_untouched_when_one_moves_and_goes(opensearch_url: str, raw: AsyncOpenSearch) -> None:
+    settings = cluster_settings(opensearch_url, shared_logs=1_000)
+    one, others = 7, (77, 70, 8)
+    async with OpenSearchIndex(settings) as index:
+        for log_id in (one, *others):
+            await index.append(log_id, varied(30), through=29)
+        shared = f"{settings.prefix}-events-000000"
+        before = [await stored(raw, shared, log_id) for log_id in others]
+        await index.append(one, varied(40), through=39, generation="g2")
+        await index.swap(one, "g2")
+        assert await stored(raw, shared, one) == 0
+        assert await indices_of(raw, settings) == ["events-000000", "log-7-g2-000001"]
+        await assert_pages(index, one, varied(40), MatchAll(), limit=9)
+        await index.drop(one)
+        assert await indices_of(raw, settings) == ["events-000000"]
+        assert [await stored(raw, shared, log_id) for log_id in others] == before
+        for log_id in others:
+            await assert_pages(index, log_id, varied(30), MatchAll(), limit=9)
+            assert (await index.state(log_id)).documents == 30
+
+
+async def test_a_large_log_goes_on_in_indices_of_its_own(opensearch_url: str, raw: AsyncOpenSearch) -> None:
+    settings = cluster_settings(opensearch_url, **SMALL)
+    log_id, documents = 4, varied(100)
+    async with OpenSearchIndex(settings) as index:
+        for end in range(10, 101, 10):
+            await index.append(log_id, documents[end - 10 : end], through=end - 1)
+        assert await indices_of(raw, settings) == [
+            "events-000001", *(f"log-4-first-{number:06d}" for number in range(1, 5))
+        ]  # fmt: skip
+        for query in (MatchAll(), Consecutive("text", ("login",)), Occurred(5_000, 20_000)):
+            await assert_pages(index, log_id, documents, query, limit=7)
+        state = await index.state(log_id)
+        assert (state.through, state.documents) == (99, 100)
+        assert state.bytes > 0
+        await index.append(log_id, documents, through=99, generation="again")
+        await index.swap(log_id, "again")
+        await assert_pages(index, log_id, documents, MatchAll(), limit=7)
+        assert await indices_of(raw, settings) == ["events-000001", "log-4-again-000001"]
+
+
+async def test_what_events_hold_adds_no_field(opensearch_url: str, raw: AsyncOpenSearch) -> None:
+    settings = cluster_settings(opensearch_url)
+    async with OpenSearchIndex(settings) as index:
+        await index.append(1, [analyse(0, 0, 0, {"action": "a"})], through=0)
+        name = f"{settings.prefix}-events-000000"
+        before = await raw.indices.get_mapping(index=name)
+        metadata = {f"key {number}": {"deep.er": [number, "text", {"k": None}]} for number in range(300)}
+        body: dict[str, Any] = {"action": "a", "metadata": metadata, "log": "9-x", "marker": "newest"}
+        await index.append(1, [analyse(1, 0, 0, body)], through=1)
+        assert await raw.indices.get_mapping(index=name) == before
+        refused = await raw.bulk(
+            index=name, params={"routing": "1"}, body='{"index":{"_id":"x"}}\n{"metadata":{"a":1}}\n'
+        )
+        assert refused["items"][0]["index"]["error"]["type"] == "strict_dynamic_mapping_exception"
+
+
+async def test_terms_of_another_log_match_nothing_even_without_the_filter(
+    opensearch_url: str, raw: AsyncOpenSearch
+) -> None:
+    settings = cluster_settings(opensearch_url)
+    async with OpenSearchIndex(settings) as index:
+        await index.append(1, [document(0, text="secret")], through=0)
+        await index.append(2, [document(0, text="open")], through=0)
+        everywhere = f"{settings.prefix}-events-000000"
+        for text, logs in (("1:secret", 1), ("2:secret", 0), ("secret", 0)):
+            found = await raw.count(index=everywhere, body={"query": {"term": {"text": text}}})
+            assert found["count"] == logs
+
+
+async def test_many_begin_at_once(opensearch_url: str) -> None:
+    settings = cluster_settings(opensearch_url, shared_logs=2)
+    async with OpenSearchIndex(settings) as one, OpenSearchIndex(settings) as other:
+        logs = range(1, 11)
+        await asyncio.gather(*((one, other)[log_id % 2].append(log_id, varied(5), through=4) for log_id in logs))
+        for log_id in logs:
+            await assert_pages(one, log_id, varied(5), MatchAll(), limit=3)
+
+
+async def test_a_phrase_that_could_go_on_too_many_ways_is_refused(index: OpenSearchIndex) -> None:
+    log_id, neighbour = 1, 2
+    endless = Consecutive("text", ("login", "n"), prefix=True)
+    await index.append(log_id, [document(seq) for seq in range(20_000)], through=19_999)
+    await index.append(neighbour, [document(seq) for seq in range(10)], through=9)
+    with pytest.raises(InvalidError):
+        await index.search(log_id, SearchRequest(AllOf((endless, MatchAll())), "newest", 5))
+    assert len((await index.search(neighbour, SearchRequest(endless, "newest", 50))).hits) == 10
+
+
+async def test_a_document_that_is_refused_is_named_and_the_rest_passes(index: OpenSearchIndex) -> None:
+    log_id = fresh_log()
+    documents = [document(0), document(1), document(2, occurred_us=1 << 63), document(3)]
+    with pytest.raises(RefusedDocumentError) as caught:
+        await index.append(log_id, documents, through=3)
+    assert caught.value.seq == 2
+    assert (await index.search(log_id, NEWEST)).through == -1
+    await index.append(log_id, documents[:2], through=1)
+    await index.append(log_id, [], through=2)
+    await index.append(log_id, documents[3:], through=3)
+    assert [hit.seq for hit in (await index.search(log_id, NEWEST)).hits] == [3, 1, 0]
+
+
+async def test_an_index_that_somebody_removed_is_empty_and_filled_again(
+    opensearch_url: str, raw: AsyncOpenSearch
+) -> None:
+    settings = cluster_settings(opensearch_url, **SMALL)
+    async with OpenSearchIndex(settings) as index:
+        await index.append(1, varied(10), through=9)
+        await raw.indices.delete(index=f"{settings.prefix}-events-000000")
+        assert (await index.search(1, NEWEST)).through == -1
+        assert (await index.state(1)).through == -1
+        await index.append(1, varied(10), through=9)
+        await assert_pages(index, 1, varied(10), MatchAll(), limit=4)
+
+
+async def test_a_missing_part_is_damage_and_vouches_for_nothing_after_it(
+    opensearch_url: str, raw: AsyncOpenSearch
+) -> None:
+    settings = cluster_settings(opensearch_url, **SMALL)
+    documents = varied(60)
+    async with OpenSearchIndex(settings) as index:
+        for end in (20, 40, 60):
+            await index.append(4, documents[:end], through=end - 1)
+        await raw.indices.delete(index=f"{settings.prefix}-log-4-first-000001")
+        page = await index.search(4, NEWEST)
+        assert page.through == 19
+        assert list(page.hits) == expected(documents[:20], MatchAll(), "newest")
+        with pytest.raises(CorruptIndexError):
+            await index.append(4, documents[20:], through=59)
+        await index.drop(4)
+        await index.append(4, documents, through=59)
+        await assert_pages(index, 4, documents, MatchAll(), limit=50)
+
+
+async def test_what_was_written_but_not_vouched_for_is_not_shown(way: Way, raw: AsyncOpenSearch) -> None:
+    settings = cluster_settings(way.url, **SMALL)
+
+    async def lose_markers(request: web.Request, body: bytes) -> web.Response:
+        if request.path.endswith("_bulk") and b'"marker"' in body:
+            return web.json_response({"error": "lost"}, status=503)
+        return await way.pass_on(request, body)
+
+    documents = varied(45)
+    async with OpenSearchIndex(settings) as index:
+        await index.append(1, documents[:20], through=19)
+        way.answer = lose_markers
+        with pytest.raises(SearchDownError):
+            await index.append(1, documents[:45], through=44)
+        way.answer = way.pass_on
+        await raw.indices.refresh(index=f"{settings.prefix}-*")
+        for limit in (3, 20, 100):
+            page = await index.search(1, SearchRequest(MatchAll(), "newest", limit))
+            assert page.through == 19
+            assert list(page.hits) == expected(documents[:20], MatchAll(), "newest")[:limit]
+        # What lies behind the marker must not be found twice once the log goes on elsewhere.
+        await index.append(1, documents[:30], through=29)
+        await index.append(1, documents[:40], through=39)
+        await index.append(1, documents[:45], through=44)
+        await assert_pages(index, 1, documents, MatchAll(), limit=10)
+
+
+async def test_a_busy_cluster_is_given_time_and_only_what_it_refused_comes_again(way: Way) -> None:
+    sizes: list[int] = []
+
+    async def busy(request: web.Request, body: bytes) -> web.Response:
+        if not is_of_events(request, body):
+            return await way.pass_on(request, body)
+        sizes.append(body.count(b"\n") // 2)
+        if len(sizes) == 1:
+            return web.json_response({"error": {"type": "circuit_breaking_exception"}}, status=429)
+        if len(sizes) == 2:
+            taken = await way.pass_on(request, b"".join(body.splitlines(keepends=True)[:20]))
+            assert taken.status == 200
+            refused = {"index": {"status": 429, "error": {"type": "rejected_execution_exception"}}}
+            return web.json_response({"errors": True, "items": [{"index": {"status": 201}}] * 10 + [refused] * 15})
+        return await way.pass_on(request, body)
+
+    way.answer = busy
+    async with OpenSearchIndex(cluster_settings(way.url)) as index:
+        await index.append(1, varied(25), through=24)
+        assert sizes == [25, 25, 15]
+        await assert_pages(index, 1, varied(25), MatchAll(), limit=9)
+
+
+async def test_a_cluster_that_names_a_long_time_is_left_alone(way: Way) -> None:
+    asked = 0
+
+    async def busy(request: web.Request, body: bytes) -> web.Response:
+        nonlocal asked
+        if not is_of_events(request, body):
+            return await way.pass_on(request, body)
+        asked += 1
+        return web.json_response({}, status=429, headers={"retry-after": "77"})
+
+    way.answer = busy
+    async with OpenSearchIndex(cluster_settings(way.url)) as index:
+        with pytest.raises(SearchDownError) as caught:
+            await index.append(1, varied(25), through=24)
+    assert (asked, caught.value.retry_after) == (1, 77)
+
+
+async def test_a_body_that_is_too_large_on_the_way_is_halved(way: Way) -> None:
+    async def narrow(request: web.Request, body: bytes) -> web.Response:
+        return web.Response(status=413) if len(body) > 4_000 else await way.pass_on(request, body)
+
+    way.answer = narrow
+    documents = varied(200)
+    async with OpenSearchIndex(cluster_settings(way.url)) as index:
+        await index.append(1, documents, through=199)
+        await assert_pages(index, 1, documents, MatchAll(), limit=90)
+        huge = document(200, text="x " * 3_000)
+        with pytest.raises(RefusedDocumentError) as caught:
+            await index.append(1, [huge, document(201)], through=201)
+        assert caught.value.seq == 200
+
+
+@pytest.mark.parametrize("outage", ["hangs", "fails", "is another", "forbids"])
+async def test_an_outage_is_told_and_ends(way: Way, outage: str) -> None:
+    async def fail(_: web.Request, __: bytes) -> web.Response:
+        match outage:
+            case "fails":
+                return web.json_response({"error": {"type": "search_phase_execution_exception"}}, status=503)
+            case "is another":
+                return web.Response(text="<html>", content_type="text/html")
+            case "forbids":
+                return web.Response(status=403)
+            case _:
+                await asyncio.Event().wait()
+                raise AssertionError
+
+    settings = cluster_settings(way.url)
+    hasty = settings.model_copy(update={"timeout": 0.2})
+    async with OpenSearchIndex(settings) as index, OpenSearchIndex(hasty) as failing:
+        await index.append(1, varied(9), through=8)
+        way.answer = fail
+        for attempt in (
+            failing.search(1, NEWEST),
+            failing.state(1),
+            failing.append(1, varied(10), through=9),
+            failing.append(2, varied(10), through=9),
+            failing.swap(1, "g2"),
+            failing.drop(1),
+        ):
+            with pytest.raises(SearchDownError):
+                await attempt
+        way.answer = way.pass_on
+        await assert_pages(index, 1, varied(9), MatchAll(), limit=4)
+
+
+async def test_a_cluster_that_is_not_there(opensearch_url: str) -> None:
+    async with way_to(opensearch_url) as way:
+        settings = cluster_settings(way.url)
+    async with OpenSearchIndex(settings) as index:
+        with pytest.raises(SearchDownError):
+            await index.search(1, NEWEST)
+
+
+async def test_what_a_removal_left_behind_is_never_seen_again(way: Way, raw: AsyncOpenSearch) -> None:
+    async def keep(request: web.Request, body: bytes) -> web.Response:
+        if request.path.endswith("_delete_by_query"):
+            return web.Response(status=503)
+        return await way.pass_on(request, body)
+
+    settings = cluster_settings(way.url)
+    shared = f"{settings.prefix}-events-000000"
+    async with OpenSearchIndex(settings) as index:
+        await index.append(1, varied(30), through=29)
+        way.answer = keep
+        with pytest.raises(SearchDownError):
+            await index.drop(1)
+        assert await index.search(1, NEWEST) == Hits((), -1)
+        await index.append(1, varied(10), through=9)
+        await assert_pages(index, 1, varied(10), MatchAll(), limit=4)
+        assert await stored(raw, shared, 1) == 32 + 12
+        way.answer = way.pass_on
+        await index.drop(1)
+        assert await stored(raw, shared, 1) == 0
+
+
+async def test_a_log_of_very_many_parts(opensearch_url: str) -> None:
+    settings = cluster_settings(opensearch_url, shared_events=1, index_events=1)
+    async with OpenSearchIndex(settings) as index:
+        for seq in range(7):
+            await index.append(1, [document(seq)], through=seq)
+        await assert_pages(index, 1, [document(seq) for seq in range(7)], MatchAll(), limit=2)
+        assert (await index.state(1)).documents == 7
+        await index.drop(1)
+        assert (await index.state(1)).through == -1
+
+
+async def test_a_generation_is_not_dropped_once_it_is_live(index: OpenSearchIndex) -> None:
+    log_id = fresh_log()
+    await index.append(log_id, varied(10), through=9, generation="g2")
+    await index.swap(log_id, "g2")
+    await index.drop(log_id, generation="g2")
+    await assert_pages(index, log_id, varied(10), MatchAll(), limit=4)
+    with pytest.raises(ValueError, match="generation"):
+        await index.append(log_id, varied(1), through=0, generation="../_all")
+
+
+def test_settings_that_need_a_person(tmp_path: Path) -> None:
+    missing = tmp_path / "missing"
+    for settings in (
+        SearchSettings(engine="opensearch"),
+        SearchSettings(engine="opensearch", url="http://127.0.0.1:1", user="ada", password_file=missing),
+        SearchSettings(engine="opensearch", url="https://127.0.0.1:1", ca_file=missing),
+    ):
+        with pytest.raises(ConfigurationError):
+            OpenSearchIndex(settings)
