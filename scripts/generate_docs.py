@@ -1,6 +1,6 @@
-"""Writes the reference pages that follow from code: the settings table and the commands.
+"""Writes the reference pages that follow from code: settings, commands and permissions.
 
-Run it after a change to a setting or a command. With ``--check`` it only says whether a page is stale.
+Run it after a change to one of them. With ``--check`` it only says whether a page is stale.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from pydantic.fields import FieldInfo
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 from typer.main import get_command
 
+from tallystick.auth import reference
 from tallystick.settings import Settings
 
 REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference"
@@ -174,6 +175,7 @@ def pages() -> dict[Path, str]:
     return {
         REFERENCE / "settings.md": settings_page(),
         REFERENCE / "cli.md": cli_page(import_module("tallystick.cli.app").app),
+        REFERENCE / "permissions.md": reference.render(),
     }
 
 

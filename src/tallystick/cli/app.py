@@ -10,7 +10,9 @@ from tallystick import __version__
 from tallystick.auth.cli import app as token_app
 from tallystick.bench.cli import app as bench_app
 from tallystick.cli.demo import demo
+from tallystick.cli.followers import app as followers_app
 from tallystick.cli.importing import import_command
+from tallystick.cli.jobs import app as jobs_app
 from tallystick.cli.processes import migrate_command, serve_command, up, worker_command
 from tallystick.cli.reading import load_settings
 from tallystick.cli.tenants import app as tenants_app
@@ -60,6 +62,8 @@ app.command("import")(import_command)
 app.command("demo")(demo)
 app.add_typer(token_app, name="token")
 app.add_typer(tenants_app, name="tenants")
+app.add_typer(jobs_app, name="jobs")
+app.add_typer(followers_app, name="followers")
 app.add_typer(bench_app, name="bench")
 
 

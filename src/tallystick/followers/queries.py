@@ -35,7 +35,7 @@ class Lag:
         log: The log's name.
         size: Events of the log.
         seq: The last that the follower has handled.
-        seconds: Since the log grew beyond the cursor at the latest; 0 where nothing is open.
+        seconds: Age of the oldest event it has not handled, by its arrival; 0 where it has handled all.
         quarantined: Events it could not handle.
     """
 
@@ -168,6 +168,62 @@ async def quarantine(connection: Connection, follower: str, log_id: int, seq: in
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far a follower is behind in all logs together.
+
+    Attributes:
+        follower: Its name.
+        events: Events it has not handled yet.
+        seconds: Age of the oldest of them, by its arrival; 0 where it has handled all.
+        logs: Logs that they are in.
+        quarantined: Events it could not handle.
+    """
+
+    follower: str
+    events: int
+    seconds: float
+    logs: int
+    quarantined: int
+
+    @property
+    def summary(self) -> str:
+        """All of it in a line."""
+        told = "nothing behind"
+        if self.events:
+            events = "1 event" if self.events == 1 else f"{self.events:,} events"
+            logs = "1 log" if self.logs == 1 else f"{self.logs:,} logs"
+            told = f"{events} behind in {logs}, {self.seconds:,.0f} s"
+        return f"{self.follower}: {told}" + (f", {self.quarantined:,} quarantined" if self.quarantined else "")
+
+
+@dataclass(frozen=True, slots=True)
+class LogHead:
+    """A log, and how many events it has been given."""
+
+    id: int
+    tenant_id: str
+    name: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """An event that a follower could not handle.
+
+    Attributes:
+        error: The class of what was raised.
+    """
+
+    follower: str
+    log_id: int
+    tenant_id: str
+    log: str
+    seq: int
+    error: str
+    quarantined_at: datetime
+
+
 async def find_lags(connection: Connection, followers: Sequence[str], tenant_id: str | None = None) -> list[Lag]:
     """How far each follower is in each log that has events, or in those of one tenant."""
     records = await connection.fetch(
@@ -175,8 +231,8 @@ async def find_lags(connection: Connection, followers: Sequence[str], tenant_id:
         select follower.name as follower, log.id, log.tenant_id, log.name, log.size,
                coalesce(cursor.seq, -1) as seq,
                case when coalesce(cursor.seq, -1) < log.size - 1
-                    then greatest(extract(epoch from clock_timestamp() - greatest(cursor.received_at, least(log.last_at,
-                         coalesce(cursor.received_at, log.last_at)))), 0)
+                    then greatest(extract(epoch from clock_timestamp()
+                         - tallystick.arrival_after(log.id, coalesce(cursor.seq, -1), cursor.received_at)), 0)
                     else 0 end::float8 as seconds,
                (select count(*) from tallystick.quarantine
                  where quarantine.follower = follower.name and quarantine.log_id = log.id) as quarantined
@@ -189,3 +245,62 @@ async def find_lags(connection: Connection, followers: Sequence[str], tenant_id:
         tenant_id,
     )
     return [Lag(*record) for record in records]
+
+
+async def find_standings(connection: Connection, followers: Sequence[str]) -> list[Standing]:
+    """How far each follower is behind in all logs together.
+
+    Where it is not known when the event at the cursor arrived, every partition is looked into for the one after it.
+    That is so of logs not followed yet, where the oldest hundred stand for all.
+    """
+    records = await connection.fetch(
+        """
+        select follower.name, coalesce(sum(behind.events), 0)::bigint as events,
+               greatest(extract(epoch from clock_timestamp() - min(behind.arrival)), 0)::float8 as seconds,
+               count(behind.events) as logs,
+               (select count(*) from tallystick.quarantine where quarantine.follower = follower.name) as quarantined
+          from unnest($1::text[]) as follower (name)
+          left join lateral (
+                select log.size - 1 - coalesce(cursor.seq, -1) as events,
+                       case when row_number() over (partition by cursor.received_at is null order by log.id) <= 100
+                              or cursor.received_at is not null
+                            then tallystick.arrival_after(log.id, coalesce(cursor.seq, -1), cursor.received_at)
+                       end as arrival
+                  from tallystick.logs log
+                  left join tallystick.cursors cursor on cursor.follower = follower.name and cursor.log_id = log.id
+                 where coalesce(cursor.seq, -1) < log.size - 1) as behind on true
+         group by follower.name
+         order by follower.name""",
+        followers,
+    )
+    return [Standing(*record) for record in records]
+
+
+async def find_logs(connection: Connection, tenant_id: str | None = None, name: str | None = None) -> list[LogHead]:
+    """All logs, or those of one tenant or name."""
+    records = await connection.fetch(
+        """
+        select id, tenant_id, name, size from tallystick.logs
+         where ($1::text is null or tenant_id = $1) and ($2::text is null or name = $2)
+         order by tenant_id, name""",
+        tenant_id,
+        name,
+    )
+    return [LogHead(*record) for record in records]
+
+
+async def list_quarantined(
+    connection: Connection, followers: Sequence[str], tenant_id: str | None = None
+) -> list[Quarantined]:
+    """The events that followers could not handle, of all logs or of one tenant's."""
+    records = await connection.fetch(
+        """
+        select follower, log_id, log.tenant_id, log.name, seq, error, quarantined_at
+          from tallystick.quarantine
+          join tallystick.logs log on log.id = log_id
+         where follower = any ($1::text[]) and ($2::text is null or log.tenant_id = $2)
+         order by log.tenant_id, log.name, follower, seq""",
+        followers,
+        tenant_id,
+    )
+    return [Quarantined(*record) for record in records]

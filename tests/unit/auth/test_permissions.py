@@ -29,7 +29,7 @@ def access(who: Principal) -> Access:
 
 def test_the_reference_page_is_the_code() -> None:
     page = (ROOT / "docs/reference/permissions.md").read_text()
-    assert page == render(), "write what tallystick.auth.reference.render() says to docs/reference/permissions.md"
+    assert page == render(), "run python scripts/generate_docs.py"
 
 
 def test_no_role_of_a_tenant_reaches_the_platform() -> None:
