@@ -105,7 +105,11 @@ async def put(owner: Connection, log_id: int, rows: Sequence[Row]) -> list[Put]:
                 for event in events
             ],
         )
-        await owner.execute("update tallystick.logs set size = size + $2 where id = $1", log_id, len(events))
+        await owner.execute(
+            "update tallystick.logs set size = size + $2, last_at = greatest(last_at, clock_timestamp()) where id = $1",
+            log_id,
+            len(events),
+        )
     return events
 
 

@@ -1,10 +1,8 @@
 """Pages by time: each event exactly once, in both directions, however late it came."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import cast
 
-import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -15,28 +13,22 @@ from tallystick.auth.keys import SigningKeys
 from tallystick.database.pools import Database
 from tallystick.errors import InvalidError
 from tallystick.log.reader import PAGE_BYTES, ListQuery, LogReader, Order, Page
-from tallystick.query.ast import Equals, Everything, Node, SeverityAtLeast
+from tallystick.query.ast import Equals
 from tallystick.query.cursor import CursorCodec
 from tallystick.settings import Settings
-
-EVERYTHING = Everything()
-
-
-def reader_of(database: Database, max_scan: int = 20_000) -> LogReader:
-    return LogReader(database, CursorCodec(SigningKeys("k1", {"k1": b"k" * 32})), Settings(max_scan=max_scan))
 
 
 @pytest.fixture
 def reader(database: Database) -> LogReader:
-    return reader_of(database)
+    return LogReader(database, CursorCodec(SigningKeys("k1", {"k1": b"k" * 32})), Settings())
 
 
-async def walk(reader: LogReader, log_id: int, query: ListQuery, narrowing: Node = EVERYTHING) -> list[Page]:
+async def walk(reader: LogReader, log_id: int, query: ListQuery) -> list[Page]:
     """All pages from the first to the last."""
     pages: list[Page] = []
     cursor = query.cursor
     while not pages or cursor is not None:
-        pages.append(await reader.page(log_id, narrowing, replace(query, cursor=cursor)))
+        pages.append(await reader.by_time(log_id, replace(query, cursor=cursor)))
         cursor = pages[-1].next
     return pages
 
@@ -45,7 +37,7 @@ async def walk_back(reader: LogReader, log_id: int, query: ListQuery, last: Page
     """All pages from the last to the first, in that order."""
     pages = [last]
     while pages[-1].prev is not None:
-        pages.append(await reader.page(log_id, EVERYTHING, replace(query, cursor=pages[-1].prev)))
+        pages.append(await reader.by_time(log_id, replace(query, cursor=pages[-1].prev)))
     return pages
 
 
@@ -58,27 +50,22 @@ def in_order(events: Sequence[Put], order: Order) -> list[bytes]:
     return [event.item for event in ordered]
 
 
-def of(user: str) -> Callable[[Put], bool]:
-    return lambda event: cast("dict[str, object]", orjson.loads(event.body)).get("user_id") == user
-
-
 arrivals = st.lists(
     st.tuples(
         st.integers(0, 5 * DAY_US // 1000),  # when it arrives, in milliseconds after the first partition begins
         st.sampled_from((-HOUR_US, 0, 1, HOUR_US // 2, DAY_US, 3 * DAY_US)),  # how long before it happened
         st.sampled_from((1, HOUR_US, DAY_US)),  # to what its occurrence is rounded, so that many coincide
-        st.sampled_from(("ada", "bob")),
     ),
     max_size=40,
 )
 
 
-def rows_of(begin: int, drawn: list[tuple[int, int, int, str]]) -> list[Row]:
+def rows_of(begin: int, drawn: list[tuple[int, int, int]]) -> list[Row]:
     rows: list[Row] = []
-    for arrival_ms, delay, rounding, user in sorted(drawn):
+    for arrival_ms, delay, rounding in sorted(drawn):
         received = begin + arrival_ms * 1000
         occurred = (received - delay) // rounding * rounding
-        rows.append(Row(received, occurred, {"user_id": user}))
+        rows.append(Row(received, occurred))
     return rows
 
 
@@ -94,30 +81,26 @@ async def begin(owner: Connection) -> int:
     order=st.sampled_from(("newest", "oldest")),
     limit=st.integers(1, 7),
     bounds=st.tuples(st.integers(-1, 5), st.integers(0, 6)),
-    user=st.sampled_from((None, "ada")),
 )
 async def test_every_event_comes_once_in_both_directions(
     reader: LogReader,
     owner: Connection,
     begin: int,
-    drawn: list[tuple[int, int, int, str]],
+    drawn: list[tuple[int, int, int]],
     order: Order,
     limit: int,
     bounds: tuple[int, int],
-    user: str | None,
 ) -> None:
     log_id = await make_log(owner)
     events = await put(owner, log_id, rows_of(begin, drawn))
     first, days = bounds
     from_us = None if first < 0 else begin + first * DAY_US
     to_us = None if days == 0 else begin + (max(first, 0) + days) * DAY_US
-    query = ListQuery(Everything() if user is None else Equals("user_id", user), order, from_us, to_us, limit)
+    query = ListQuery(order=order, from_us=from_us, to_us=to_us, limit=limit)
     expected = [
         event
         for event in events
-        if (from_us is None or event.occurred_us >= from_us)
-        and (to_us is None or event.occurred_us < to_us)
-        and (user is None or of(user)(event))
+        if (from_us is None or event.occurred_us >= from_us) and (to_us is None or event.occurred_us < to_us)
     ]
     pages = await walk(reader, log_id, query)
     assert items_of(pages) == in_order(expected, order)
@@ -132,11 +115,11 @@ async def test_the_next_of_a_prev_is_the_page_again(reader: LogReader, owner: Co
     await put(owner, log_id, [Row(now, now - second) for second in range(30)])
     query = ListQuery(limit=10)
     first, second, third = await walk(reader, log_id, query)
-    again = await reader.page(log_id, EVERYTHING, replace(query, cursor=third.prev))
+    again = await reader.by_time(log_id, replace(query, cursor=third.prev))
     assert again.items == second.items
-    forth = await reader.page(log_id, EVERYTHING, replace(query, cursor=again.next))
+    forth = await reader.by_time(log_id, replace(query, cursor=again.next))
     assert forth.items == third.items
-    start = await reader.page(log_id, EVERYTHING, replace(query, cursor=again.prev))
+    start = await reader.by_time(log_id, replace(query, cursor=again.prev))
     assert (start.items, start.prev) == (first.items, None)
 
 
@@ -185,45 +168,17 @@ async def test_other_logs_do_not_show(reader: LogReader, owner: Connection, log_
     assert items_of(await walk(reader, log_id, ListQuery())) == [mine[0].item]
 
 
-async def test_a_filtered_page_ends_after_max_scan_and_goes_on(
-    database: Database, owner: Connection, log_id: int
-) -> None:
-    now = now_us()
-    rows = [Row(now, now + n, {"user_id": "ada" if n in (0, 450, 999) else "bob"}) for n in range(1000)]
-    events = await put(owner, log_id, rows)
-    query = ListQuery(filters=Equals("user_id", "ada"), limit=2)
-    pages = await walk(reader_of(database, max_scan=100), log_id, query)
-    assert [len(page.items) for page in pages] == [1, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0]
-    assert items_of(pages) == [events[n].item for n in (999, 450, 0)]
-    back = await walk_back(reader_of(database, max_scan=100), log_id, query, pages[-1])
-    shown_back = [item for page in back for item in reversed(page.items)]
-    assert shown_back == [events[n].item for n in (0, 450, 999)]
-
-
-async def test_an_empty_page_can_be_turned_round_without_losing_an_event(
-    database: Database, owner: Connection, log_id: int
-) -> None:
-    now = now_us()
-    rows = [Row(now, now + n, {"user_id": "ada" if n == 200 else "bob"}) for n in range(301)]
-    events = await put(owner, log_id, rows)
-    reader, query = reader_of(database, max_scan=101), ListQuery(filters=Equals("user_id", "ada"))
-    first, second, third = await walk(reader, log_id, query)
-    assert (first.items, second.items, third.items) == ((events[200].item,), (), ())
-    turned = await reader.page(log_id, EVERYTHING, replace(query, cursor=second.prev))
-    assert turned.items == (events[200].item,)
-
-
 async def test_when_the_rest_was_removed_meanwhile_the_page_is_the_last(
     reader: LogReader, owner: Connection, log_id: int
 ) -> None:
     now = now_us()
     events = await put(owner, log_id, [Row(now, now + n) for n in range(4)])
     query = ListQuery(limit=2)
-    first = await reader.page(log_id, EVERYTHING, query)
+    first = await reader.by_time(log_id, query)
     await owner.execute("delete from tallystick.events where log_id = $1 and seq < 2", log_id)
-    second = await reader.page(log_id, EVERYTHING, replace(query, cursor=first.next))
+    second = await reader.by_time(log_id, replace(query, cursor=first.next))
     assert (second.items, second.next) == ((), None)
-    turned = await reader.page(log_id, EVERYTHING, replace(query, cursor=second.prev))
+    turned = await reader.by_time(log_id, replace(query, cursor=second.prev))
     assert turned.items == (events[3].item, events[2].item)
 
 
@@ -236,44 +191,28 @@ async def test_a_page_of_large_events_ends_early_and_goes_on(reader: LogReader, 
     assert items_of(pages) == in_order(events, "newest")
 
 
-async def test_a_narrowed_principal_sees_its_own_alone(reader: LogReader, owner: Connection, log_id: int) -> None:
-    now = now_us()
-    rows = [
-        Row(now, now + n, {"user_id": user, "severity": severity})
-        for n, (user, severity) in enumerate([("ada", "INFO"), ("bob", "ERROR"), ("ada", "ERROR")])
-    ]
-    events = await put(owner, log_id, rows)
-    ada = Equals("user_id", "ada")
-    assert items_of(await walk(reader, log_id, ListQuery(), ada)) == [events[2].item, events[0].item]
-    errors = ListQuery(filters=SeverityAtLeast("ERROR"))
-    assert items_of(await walk(reader, log_id, errors, ada)) == [events[2].item]
-    bobs = ListQuery(filters=Equals("user_id", "bob"))
-    assert items_of(await walk(reader, log_id, bobs, ada)) == []
+async def test_filters_are_not_passed_over(reader: LogReader, log_id: int) -> None:
+    with pytest.raises(ValueError, match="no filters"):
+        await reader.by_time(log_id, ListQuery(filters=Equals("user_id", "ada")))
 
 
-async def test_a_cursor_holds_for_its_log_query_and_principal_alone(
-    reader: LogReader, owner: Connection, log_id: int
-) -> None:
+async def test_a_cursor_holds_for_its_log_and_query_alone(reader: LogReader, owner: Connection, log_id: int) -> None:
     now = now_us()
     other_log = await make_log(owner)
     for log in (log_id, other_log):
         await put(owner, log, [Row(now, now + n) for n in range(4)])
     query = ListQuery(limit=2, from_us=now)
-    page = await reader.page(log_id, EVERYTHING, query)
+    page = await reader.by_time(log_id, query)
     query = replace(query, cursor=page.next)
-    await reader.page(log_id, EVERYTHING, replace(query, limit=1))
-    ada = Equals("user_id", "ada")
-    refused: list[tuple[int, Node, ListQuery]] = [
-        (other_log, EVERYTHING, query),
-        (log_id, ada, query),
-        (log_id, EVERYTHING, replace(query, filters=ada)),
-        (log_id, EVERYTHING, replace(query, order="oldest")),
-        (log_id, EVERYTHING, replace(query, order="seq")),
-        (log_id, EVERYTHING, replace(query, from_us=now - 1)),
-        (log_id, EVERYTHING, replace(query, to_us=now + 9)),
-        (log_id, EVERYTHING, replace(query, cursor="forged")),
+    await reader.by_time(log_id, replace(query, limit=1))
+    refused: list[tuple[int, ListQuery]] = [
+        (other_log, query),
+        (log_id, replace(query, order="oldest")),
+        (log_id, replace(query, from_us=now - 1)),
+        (log_id, replace(query, to_us=now + 9)),
+        (log_id, replace(query, cursor="forged")),
     ]
-    for log, narrowing, changed in refused:
+    for log, changed in refused:
         with pytest.raises(InvalidError) as caught:
-            await reader.page(log, narrowing, changed)
+            await reader.by_time(log, changed)
         assert [flaw.parameter for flaw in caught.value.flaws] == ["cursor"]

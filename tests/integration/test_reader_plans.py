@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -11,7 +11,7 @@ from factories import make_log
 from stored_events import DAY_US, HOUR_US, Connection, Row, partitions_back, put
 from tallystick.database.pools import Connection as ReaderConnection
 from tallystick.database.pools import Database, open_log
-from tallystick.log.queries import Statement, TimeWalk, by_seq, by_time
+from tallystick.log.queries import Statement, TimeWalk, by_places, by_seq, by_time, microseconds
 
 PARTITIONS = 45
 EVENTS = 12_000
@@ -65,7 +65,9 @@ def nodes_of(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def literal(value: object) -> str:
-    return f"'{value.isoformat()}'" if isinstance(value, datetime) else str(value)
+    if isinstance(value, list):
+        return f"array[{', '.join(map(literal, cast('list[object]', value)))}]"
+    return f"'{value.isoformat()}'::timestamptz" if isinstance(value, datetime) else str(value)
 
 
 async def explain(connection: ReaderConnection, log_id: int, statement: Statement) -> list[dict[str, Any]]:
@@ -124,6 +126,21 @@ async def test_a_lower_bound_prunes_partitions(
             scanned = {node["Relation Name"] for node in nodes if node["Node Type"] in _INDEX_SCANS}
             assert f"events_{newest:%Y%m%d}" in scanned
             assert len(scanned) < 10
+
+
+async def test_scattered_events_are_looked_up_one_by_one(
+    database: Database, owner: Connection, logs: tuple[int, int, int]
+) -> None:
+    _, large, _ = logs
+    rows = await owner.fetch("select seq, received_at from tallystick.events where log_id = $1", large)
+    places = [(row["seq"], microseconds(row["received_at"])) for row in rows[:: EVENTS // PAGE]][:PAGE]
+    async with database.reader.acquire() as connection:
+        nodes = await explain(connection, large, by_places(places))
+    assert {node["Node Type"] for node in nodes} <= _INDEX_SCANS | {"Nested Loop", "Function Scan", "Append", "Limit"}
+    assert nodes[0]["Actual Rows"] == PAGE
+    assert touched(nodes) == PAGE
+    looked_into = sum(node["Actual Loops"] for node in nodes if node["Node Type"] in _INDEX_SCANS)
+    assert looked_into <= 2 * PAGE
 
 
 async def test_the_assertions_above_can_fail(database: Database, logs: tuple[int, int, int]) -> None:

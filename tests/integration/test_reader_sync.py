@@ -38,12 +38,12 @@ async def sync(
     reader: LogReader, log_id: int, query: ListQuery, narrowing: Node | None = None, *, by_cursor: bool = True
 ) -> list[Page]:
     """All pages, by the cursor or by `after_seq`."""
-    pages = [await reader.page(log_id, narrowing or Everything(), query)]
+    pages = [await reader.by_seq(log_id, narrowing or Everything(), query)]
     while pages[-1].next is not None:
         after_seq = pages[-1].after_seq
         assert after_seq is not None
         further = replace(query, cursor=pages[-1].next) if by_cursor else replace(query, after_seq=after_seq)
-        pages.append(await reader.page(log_id, narrowing or Everything(), further))
+        pages.append(await reader.by_seq(log_id, narrowing or Everything(), further))
     return pages
 
 

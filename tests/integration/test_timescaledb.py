@@ -38,6 +38,7 @@ URL_VARIABLE = "TALLYSTICK_TEST_TIMESCALEDB_URL"
 
 ROLES = ("writer", "reader", "control", "worker")
 DAYS = 12
+EVERYTHING = Everything()
 
 
 @dataclass(frozen=True)
@@ -192,13 +193,13 @@ async def test_appends_have_no_gap_and_are_read_back(hyper: Hyper, writer: Write
     seqs = [place.seq for outcome in outcomes[1::3] for place in outcome.stored if place]
     assert len(seqs) == len(set(seqs)) == 100
     for log, size in ((log_id, 200), (other, 100)):
-        page = await hyper.reader().page(log, Everything(), ListQuery(order="seq", limit=1000))
+        page = await hyper.reader().by_seq(log, EVERYTHING, ListQuery(order="seq", limit=1000))
         assert [orjson.loads(item)["seq"] for item in page.items] == list(range(size))
         assert await hyper.owner.fetchval("select size from tallystick.logs where id = $1", log) == size
     (place,) = (await writer.append(append(log_id))).stored
     assert place is not None
     assert parse_id(place.id).seq == place.seq == 200
-    found = await hyper.reader().get(log_id, Everything(), place.id)
+    found = await hyper.reader().get(log_id, EVERYTHING, place.id)
     assert found.leaf_hash.hex() == place.leaf_hash
 
 
@@ -224,7 +225,8 @@ async def test_pages_over_many_chunks_are_in_order(hyper: Hyper, order: Order) -
     items: list[bytes] = []
     query = ListQuery(order=order, limit=17)
     while True:
-        page = await hyper.reader().page(log_id, Everything(), query)
+        reader = hyper.reader()
+        page = await (reader.by_seq(log_id, EVERYTHING, query) if order == "seq" else reader.by_time(log_id, query))
         items += page.items
         if page.next is None:
             break
@@ -237,14 +239,14 @@ async def test_a_time_range_and_an_id_are_found(hyper: Hyper) -> None:
     events = await spread(hyper, log_id)
     begin, end = events[50].occurred_us, events[80].occurred_us
 
-    page = await hyper.reader().page(log_id, Everything(), ListQuery(from_us=begin, to_us=end, limit=1000))
+    page = await hyper.reader().by_time(log_id, ListQuery(from_us=begin, to_us=end, limit=1000))
     assert {orjson.loads(item)["seq"] for item in page.items} == {
         event.seq for event in events if begin <= event.occurred_us < end
     }
     for event in events[::13]:
-        assert (await hyper.reader().get(log_id, Everything(), event.id)).item == event.item
+        assert (await hyper.reader().get(log_id, EVERYTHING, event.id)).item == event.item
         with pytest.raises(NotFoundError):
-            await hyper.reader().get(other, Everything(), event.id)
+            await hyper.reader().get(other, EVERYTHING, event.id)
 
 
 async def test_no_role_reaches_another_log_by_table_or_chunk(hyper: Hyper) -> None:
@@ -351,11 +353,14 @@ async def test_the_columnstore_changes_no_answer(hyper: Hyper) -> None:
     assert len(old) >= DAYS - 4
 
     reader = hyper.reader()
-    for order in ("newest", "oldest", "seq"):
-        page = await reader.page(log_id, Everything(), ListQuery(order=order, limit=1000))
+    for order in ("newest", "oldest"):
+        page = await reader.by_time(log_id, ListQuery(order=order, limit=1000))
         assert set(page.items) == {event.item for event in events}
-        assert not (await reader.page(other, Everything(), ListQuery(order=order))).items
-    assert (await reader.get(log_id, Everything(), events[3].id)).item == events[3].item
+        assert not (await reader.by_time(other, ListQuery(order=order))).items
+    page = await reader.by_seq(log_id, EVERYTHING, ListQuery(order="seq", limit=1000))
+    assert page.items == tuple(event.item for event in events)
+    assert not (await reader.by_seq(other, EVERYTHING, ListQuery(order="seq"))).items
+    assert (await reader.get(log_id, EVERYTHING, events[3].id)).item == events[3].item
     arrival = moment(events[0].received_us)
     with pytest.raises(asyncpg.UniqueViolationError):
         await hyper.owner.execute(

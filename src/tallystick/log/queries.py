@@ -78,11 +78,11 @@ class TimeWalk:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """SQL that reads a chunk.
+    """SQL that reads events.
 
     Attributes:
         sql: The text.
-        arguments: What its numbered parameters stand for; the last two are the limit and the budget.
+        arguments: What its numbered parameters stand for; of a chunk the last two are the limit and the budget.
     """
 
     sql: str
@@ -212,21 +212,26 @@ async def read_event(connection: Connection, seq: int, received_us: int) -> Stor
     return None if record is None else StoredEvent(*record)
 
 
-async def read_events(connection: Connection, places: Sequence[tuple[int, int]]) -> list[StoredEvent]:
-    """Read the events at places, each a seq and its arrival in Unix microseconds; those removed are left out.
+def by_places(places: Sequence[tuple[int, int]]) -> Statement:
+    """The statement that reads the events at places, each a seq and its arrival in Unix microseconds.
 
     Row by row through the primary key: of each place only the partition of its arrival is looked at.
     """
-    records = await connection.fetch(
-        """
-        select event.seq, event.received_at, event.occurred_at, event.leaf_hash, textsend(event.body) as body
-          from unnest($1::bigint[], $2::timestamptz[]) as place (seq, received_at)
-         cross join lateral (select * from tallystick.log_events
-                              where seq = place.seq and received_at = place.received_at) as event""",
-        [seq for seq, _ in places],
-        [moment(received_us) for _, received_us in places],
-    )
-    return [StoredEvent(*record) for record in records]
+    return Statement(_BY_PLACES, ([seq for seq, _ in places], [moment(received_us) for _, received_us in places]))
+
+
+# With its limit the inner query is run for each place; else a plan could be made that joins whole partitions.
+_BY_PLACES: Final = """
+select event.seq, event.received_at, event.occurred_at, event.leaf_hash, textsend(event.body) as body
+  from unnest($1::bigint[], $2::timestamptz[]) as place (seq, received_at)
+ cross join lateral (select * from tallystick.log_events
+                      where seq = place.seq and received_at = place.received_at limit 1) as event"""
+
+
+async def read_events(connection: Connection, places: Sequence[tuple[int, int]]) -> list[StoredEvent]:
+    """Read the events at places; those removed are left out."""
+    statement = by_places(places)
+    return [StoredEvent(*record) for record in await connection.fetch(statement.sql, *statement.arguments)]
 
 
 async def read_size(connection: Connection) -> int:

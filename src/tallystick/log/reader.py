@@ -102,8 +102,8 @@ class _Sieve:
 
     Attributes:
         predicate: Over the parsed body; None lets all pass unparsed.
-        from_us: Occurred at or after; None where the walk itself is bounded.
-        to_us: Occurred before; likewise.
+        from_us: Occurred at or after, or None.
+        to_us: Occurred before, or None.
     """
 
     predicate: Predicate | None
@@ -134,7 +134,6 @@ class _Scan:
         self._found_bytes = 0
         self._chunk = _FIRST_CHUNK
         self.found: list[StoredEvent] = []
-        self.first: StoredEvent | None = None
         self.last: StoredEvent | None = None
         self.ended = False
 
@@ -174,7 +173,6 @@ class _Scan:
                 return
             self._scanned_rows += 1
             self._scanned_bytes += size
-            self.first = self.first or event
             self.last = event
             if passes:
                 self.found.append(event)
@@ -242,33 +240,24 @@ class LogReader:
             events = await queries.read_events(connection, places)
         return {event.seq: event for event in events}
 
-    async def page(self, log_id: int, narrowing: Node, query: ListQuery) -> Page:
-        """Read one page of a listing.
-
-        A filtered page ends after `max_scan` events looked at, full or not, and then has a `next` to go on from.
+    async def by_time(self, log_id: int, query: ListQuery) -> Page:
+        """Read one page of all events by occurrence. What filters by time is `search`'s to find.
 
         Args:
             log_id: Whose log.
-            narrowing: What the principal may see; it joins the query's filters.
-            query: What is asked for.
+            query: What is asked for; it has no filters.
 
         Raises:
             InvalidError: The cursor is not of this log, principal and query.
             DatabaseDownError: PostgreSQL does not answer.
+            ValueError: The query has filters.
         """
-        wanted = conjunction(query.filters, narrowing)
-        predicate = None if isinstance(wanted, Everything) else compile_predicate(wanted)
-        binding = binding_of(log_id, wanted, query)
+        if query.filters != Everything():
+            raise ValueError("a listing by time has no filters")
+        binding = binding_of(log_id, query.filters, query)
         start = None if query.cursor is None else self._cursors.decode(query.cursor, binding)
-        if query.order == "seq":
-            return await self._by_seq(log_id, narrowing, query, predicate, binding, start)
-        return await self._by_time(log_id, query, predicate, binding, start)
-
-    async def _by_time(
-        self, log_id: int, query: ListQuery, predicate: Predicate | None, binding: bytes, start: Position | None
-    ) -> Page:
         backwards = start is not None and start.backwards
-        scan = _Scan(_Sieve(predicate), query.limit, self._max_scan)
+        scan = _Scan(_Sieve(None), query.limit, self._max_scan)
         walk = _walk(query, start)
         while scan.going_on:
             async with self._database.log_session(log_id) as connection:
@@ -292,22 +281,30 @@ class LogReader:
 
     def _back(self, scan: _Scan, start: Position, walk: TimeWalk, binding: bytes) -> str:
         """The cursor that turns round: before what is shown, or else where this page started, that event included."""
-        shown = scan.found[0] if scan.found else scan.first
-        if shown is not None:
-            edge = (shown.occurred_us, shown.seq)
+        if scan.found:
+            edge = (scan.found[0].occurred_us, scan.found[0].seq)
         else:
             edge = (start.occurred_us, start.seq - 1 if walk.descending else start.seq + 1)
         return self._cursors.encode(Position(not start.backwards, *edge), binding)
 
-    async def _by_seq(
-        self,
-        log_id: int,
-        narrowing: Node,
-        query: ListQuery,
-        predicate: Predicate | None,
-        binding: bytes,
-        start: Position | None,
-    ) -> Page:
+    async def by_seq(self, log_id: int, narrowing: Node, query: ListQuery) -> Page:
+        """Read one page in the order in which events were taken.
+
+        A filtered page ends after `max_scan` events looked at, full or not, and then has a `next` to go on from.
+
+        Args:
+            log_id: Whose log.
+            narrowing: What the principal may see; it joins the query's filters.
+            query: What is asked for.
+
+        Raises:
+            InvalidError: The cursor is not of this log, principal and query.
+            DatabaseDownError: PostgreSQL does not answer.
+        """
+        wanted = conjunction(query.filters, narrowing)
+        predicate = None if isinstance(wanted, Everything) else compile_predicate(wanted)
+        binding = binding_of(log_id, wanted, query)
+        start = None if query.cursor is None else self._cursors.decode(query.cursor, binding)
         scan = _Scan(_Sieve(predicate, query.from_us, query.to_us), query.limit, self._max_scan)
         after_seq = query.after_seq if start is None else start.seq
         through, received_us = after_seq, None if start is None else start.received_us

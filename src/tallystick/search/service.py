@@ -69,9 +69,11 @@ class SearchService:
         listing = query.listing
         filters = conjunction(listing.filters, query.text)
         wanted = conjunction(filters, narrowing)
-        if listing.order == "seq" or isinstance(wanted, Everything):
-            page = await self._reader.page(log_id, narrowing, replace(listing, filters=filters))
+        if listing.order == "seq":
+            page = await self._reader.by_seq(log_id, narrowing, replace(listing, filters=filters))
             found = SearchPage(page)
+        elif isinstance(wanted, Everything):
+            found = SearchPage(await self._reader.by_time(log_id, listing))
         else:
             # What the index claims of filters is checked on every body; what of words, the engines agree about.
             judge = compile_predicate(conjunction(listing.filters, narrowing))
