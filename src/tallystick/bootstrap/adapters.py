@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from tallystick.adapters.tantivy.index import TantivyIndex
 from tallystick.database.pools import Database
@@ -10,6 +10,9 @@ from tallystick.followers.embedded import EmbeddedQueue
 from tallystick.ports import Queue, SearchIndex
 from tallystick.search import follower as search_follower
 from tallystick.settings import Settings
+
+if TYPE_CHECKING:
+    from tallystick.adapters.sqs.queue import SqsQueue as DeadLetterQueues
 
 FOLLOWERS: Final = (search_follower.NAME,)
 """Names of all followers."""
@@ -31,6 +34,22 @@ async def search_index(settings: Settings) -> AsyncGenerator[SearchIndex]:
     else:
         async with TantivyIndex(settings.home / "search", settings.search) as index:
             yield index
+
+
+@asynccontextmanager
+async def dead_letters(settings: Settings) -> AsyncGenerator["DeadLetterQueues | None"]:
+    """Open the dead-letter queues; None where the settings name a queue that has none.
+
+    Raises:
+        ConfigurationError: Settings of the queue need a person.
+    """
+    if settings.queue.kind == "sqs":
+        from tallystick.adapters.sqs.queue import SqsQueue  # noqa: PLC0415  # see `work_queue`
+
+        async with SqsQueue(settings.queue) as queue:
+            yield queue
+    else:
+        yield None
 
 
 @asynccontextmanager

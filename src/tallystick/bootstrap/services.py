@@ -2,10 +2,11 @@
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TypeAlias
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 
@@ -16,11 +17,13 @@ from tallystick.auth.revocations import Revocations
 from tallystick.auth.verifier import TokenVerifier
 from tallystick.bootstrap.adapters import search_index, work_queue
 from tallystick.database.pools import Database
+from tallystick.followers.wakeups import WakeUps
 from tallystick.jobs.service import JobService
 from tallystick.log.reader import LogReader
 from tallystick.log.retries import Digests
 from tallystick.log.source import LogSource
 from tallystick.log.writer import Writer, WriterMetrics
+from tallystick.ports import Queue
 from tallystick.query.cursor import CursorCodec
 from tallystick.search.jobs import request_rebuild
 from tallystick.search.service import SearchService
@@ -34,6 +37,9 @@ MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 _FIRST_LOOK = 2.0
 """Seconds to wait for tenants and revocations before the process serves without them."""
+
+
+_Grown: TypeAlias = Callable[[int, int], None]
 
 
 @dataclass(slots=True)
@@ -96,10 +102,12 @@ async def services(settings: Settings, registry: CollectorRegistry | None = None
         async with (
             aclosing(TokenVerifier(settings.auth, keyring)) as verifier,
             _following(directory, revocations),
-            _writing(database, settings, keyring, registry) as writer,
             work_queue(settings, database) as queue,
+            _waking(settings, queue) as grown,
+            _writing(database, settings, keyring, registry, grown) as writer,
             search_index(settings) as index,
         ):
+            jobs = JobService(database, queue, cursors)
             reader = LogReader(database, cursors, settings)
             tails = Tails(LogSource(database), settings.search.tail_events)
             made = Services(
@@ -111,9 +119,9 @@ async def services(settings: Settings, registry: CollectorRegistry | None = None
                 gate=Gate(verifier, revocations, directory, RateLimits(settings.rates)),
                 writer=writer,
                 reader=reader,
-                search=SearchService(reader, index, tails, cursors, partial(request_rebuild, database)),
+                search=SearchService(reader, index, tails, cursors, partial(request_rebuild, database, jobs)),
                 tenants=TenantService(database, directory, cursors),
-                jobs=JobService(database, queue, cursors),
+                jobs=jobs,
                 registry=registry,
             )
             try:
@@ -141,10 +149,20 @@ async def _following(directory: TenantDirectory, revocations: Revocations) -> As
 
 
 @asynccontextmanager
+async def _waking(settings: Settings, queue: Queue) -> AsyncGenerator[_Grown | None]:
+    """What the writer tells of growth; nobody where the queue looks for itself."""
+    if settings.queue.kind == "embedded":
+        yield None
+        return
+    async with WakeUps(queue, settings.queue.wake_interval) as wake_ups:
+        yield wake_ups.grown
+
+
+@asynccontextmanager
 async def _writing(
-    database: Database, settings: Settings, keyring: Keyring, registry: CollectorRegistry
+    database: Database, settings: Settings, keyring: Keyring, registry: CollectorRegistry, grown: _Grown | None
 ) -> AsyncGenerator[Writer]:
-    writer = Writer(database, settings.writer, Digests(keyring.retry_digest), WriterMetrics(registry))
+    writer = Writer(database, settings.writer, Digests(keyring.retry_digest), WriterMetrics(registry), grown=grown)
     await writer.start()
     try:
         yield writer

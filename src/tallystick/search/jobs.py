@@ -7,10 +7,10 @@ from tallystick.database.pools import Database
 from tallystick.followers import queries
 from tallystick.followers.handing import hand_over
 from tallystick.followers.leases import hold
-from tallystick.followers.model import Source, Stretch
+from tallystick.followers.model import RestartLogError, Source, Stretch
 from tallystick.jobs.model import Job, JobFailedError, Progress
-from tallystick.jobs.queries import insert_job
-from tallystick.ports import SearchIndex
+from tallystick.jobs.service import JobService
+from tallystick.ports import CorruptIndexError, SearchIndex
 from tallystick.search.follower import NAME, documents_of
 from tallystick.search.queries import tenant_of
 
@@ -64,15 +64,19 @@ class IndexRebuild:
                 await queries.forget_quarantined(connection, NAME, log_id)
         while True:
             stretch = await self._source.read(log_id, through, received_us, limit=_BATCH_EVENTS, max_bytes=_BATCH_BYTES)
-            if stretch.through > through:
-                await hand_over(filling, self._database, log_id, stretch)
+            try:
+                if stretch.through > through:
+                    await hand_over(filling, self._database, log_id, stretch)
+            except RestartLogError as restart:
+                through, received_us = restart.after, None
+                continue
             through, received_us = stretch.through, stretch.received_us
             await progress.report(through + 1, max(await self._source.size(log_id), through + 1), {})
             if stretch.ended:
                 return through
 
 
-async def request_rebuild(database: Database, log_id: int) -> None:
+async def request_rebuild(database: Database, jobs: JobService, log_id: int) -> None:
     """See to it that a log's index is made anew, by a job unless there is one already.
 
     Raises:
@@ -80,7 +84,7 @@ async def request_rebuild(database: Database, log_id: int) -> None:
     """
     async with database.control_session() as connection:
         tenant_id = await tenant_of(connection, log_id)
-        await insert_job(connection, tenant_id, log_id, REBUILD_INDEX, {}, _OURSELVES)
+    await jobs.create(tenant_id, log_id, REBUILD_INDEX, {}, _OURSELVES)
 
 
 def _generation_of(job: Job) -> str:
@@ -100,4 +104,8 @@ class _Filling:
 
     async def handle(self, log_id: int, stretch: Stretch) -> None:
         documents = await documents_of(stretch.events)
-        await self.index.append(log_id, documents, through=stretch.through, generation=self.generation)
+        try:
+            await self.index.append(log_id, documents, through=stretch.through, generation=self.generation)
+        except CorruptIndexError:
+            await self.index.drop(log_id, generation=self.generation)
+            raise RestartLogError(-1) from None

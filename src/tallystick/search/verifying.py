@@ -54,6 +54,7 @@ class Findings:
         sampled: Of these, so many were looked up by what is in them.
         quarantined: In the log and not in the index, since they could not be indexed. They are no fault of the index.
         removed: In the index and no longer in the log, whose bodies nobody can read.
+        beyond: Seqs that the index is complete through and the log has not given out: the log is an older copy.
         missing: In the log and not in the index.
         altered: In the index with other times than in the log.
         doubled: In the index more than once.
@@ -65,6 +66,7 @@ class Findings:
     sampled: int = 0
     quarantined: int = 0
     removed: int = 0
+    beyond: int = 0
     missing: Seqs = field(default_factory=Seqs)
     altered: Seqs = field(default_factory=Seqs)
     doubled: Seqs = field(default_factory=Seqs)
@@ -73,7 +75,8 @@ class Findings:
     @property
     def agree(self) -> bool:
         """Whether the index is what it must be."""
-        return not any(seqs.count for seqs in (self.missing, self.altered, self.doubled, self.unfindable))
+        faults = (self.missing, self.altered, self.doubled, self.unfindable)
+        return not self.beyond and not any(seqs.count for seqs in faults)
 
 
 async def verify(
@@ -100,6 +103,7 @@ async def verify(
     """
     findings = Findings((await index.state(log_id)).through)
     seqs = findings.through + 1
+    findings.beyond = max(seqs - await source.size(log_id), 0)
     marks = array("I", bytes(4 * seqs))
     step = max(min(_ONE_IN, seqs // _LEAST_SAMPLE), seqs // _MOST_SAMPLE, 1)
     async for events in _walk(source, log_id, findings.through):

@@ -140,11 +140,13 @@ class LogFolder:
                 shutil.rmtree(found, ignore_errors=True)
 
     def set_aside(self) -> None:
-        """Move everything out of the way, for somebody to look at; what was set aside before is removed."""
+        """Move the live generation out of the way, for somebody to look at; what was set aside before is removed."""
         for former in self.path.parent.glob(f"{self.path.name}.corrupt-*"):
             shutil.rmtree(former, ignore_errors=True)
-        if self.path.exists():
-            self.path.rename(self.path.with_name(f"{self.path.name}.corrupt-{time.time_ns()}"))
+        generation = self.live()
+        (self.path / "live").unlink(missing_ok=True)
+        if generation is not None and self.generation(generation).exists():
+            self.generation(generation).rename(self.path.with_name(f"{self.path.name}.corrupt-{time.time_ns()}"))
 
     def bytes(self, generation: str) -> int:
         """What a generation takes on disk."""

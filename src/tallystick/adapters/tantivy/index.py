@@ -110,7 +110,7 @@ class TantivyIndex:
         await asyncio.to_thread(self._swap, log_id, generation)
 
     async def drop(self, log_id: int, *, generation: str | None = None) -> None:
-        """See `SearchIndex`. An index that is damaged is set aside, under a name that tells when."""
+        """See `SearchIndex`. A live generation that is damaged is set aside alone, under a name that tells when."""
         await asyncio.to_thread(self._drop, log_id, generation)
 
     # What follows runs in threads.
