@@ -1,4 +1,4 @@
-"""What the README and the tutorial tell a stranger to type works, as typed, on a fresh state directory."""
+"""What the README and the tutorials tell a stranger to type works, as typed, on a fresh state directory."""
 
 import json
 import os
@@ -107,12 +107,13 @@ def _documents(printed: str) -> list[dict[str, Any]]:
 
 
 def test_the_readme_writes_an_event_and_reads_it_back(place: Place) -> None:
-    _, written, read = place.type(_blocks("README.md"))
+    _, written, read, found = place.type(_blocks("README.md"))
 
     stored = _documents(written)[0]
     assert stored["leaf_hash"]
     items = _documents(read)[0]["items"]
     assert (items[0]["id"], items[0]["resource_id"], items[0]["user_id"]) == (stored["id"], "INV-4711", "ada")
+    assert stored["id"] in [item["id"] for item in _documents(found)[0]["items"]]
 
 
 def test_the_tutorial_does_what_it_says(place: Place) -> None:
@@ -147,6 +148,34 @@ def test_a_repeated_event_is_answered_again_and_an_altered_one_refused(place: Pl
 
     assert _documents(again) == _documents(first)
     assert _documents(other)[0]["status"] == 409
+
+
+def test_the_second_tutorial_finds_what_it_says(place: Place) -> None:
+    place.type([".venv/bin/tallystick demo --json"])
+    _, *printed = place.type(_blocks("docs/tutorial/find-events.md"))
+    serious, incident, told, network, rights, roles, exports, paying, key, tries, doors, learnt, fresh, wrong = printed
+
+    assert _actions(serious) == ["alert.raised", "role.changed"]
+    assert _actions(incident) == ["incident.closed", "incident.opened", "alert.raised"]
+    assert _documents(told)[0]["items"][0]["metadata"]["network"] == "203.0.113.0/24"
+    steps = ["user.login", "mfa.device_added", "document.viewed", "api_key.created", "role.changed"]
+    assert _actions(network)[::-1] == [*steps, *["export.requested", "export.completed"] * 3]
+    assert _actions(rights) == ["role.changed"]
+    assert _actions(roles) == ["role.changed", "role.changed"]
+    assert (len(_actions(exports)), len(_actions(paying))) == (3, 2)
+    assert _actions(key) == ["api_key.created"]
+    assert tries.split() == ["100", "60"]
+    assert _actions(doors) == ["session.revoked", "api_key.revoked", "user.suspended"]
+    [[reused]] = _documents(learnt)[0]["highlights"]
+    assert reused == {"pointer": "/message", "ranges": [[0, 6], [7, 15]]}
+    written, found = _documents(fresh)
+    assert [item["id"] for item in found["items"]] == [written["id"]]
+    assert _documents(wrong)[0]["errors"][0]["detail"].startswith("at character 37:")
+
+
+def _actions(printed: str) -> list[str]:
+    """The actions of the events that were printed one a line."""
+    return [line.split()[3] for line in printed.splitlines() if line.strip()]
 
 
 def test_the_tokens_of_the_how_to_can_be_made(place: Place) -> None:
