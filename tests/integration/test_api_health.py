@@ -1,4 +1,5 @@
 import asyncio
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias, cast
@@ -10,10 +11,13 @@ from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
 from doors import Door, open_door
-from factories import event
+from factories import event, make_log
+from stored_events import Row, now_us, put
 from tallystick.api.app import create_app
+from tallystick.api.backlog import REMEMBERED, Backlog
 from tallystick.api.health import Readiness
-from tallystick.bootstrap.services import services
+from tallystick.bootstrap.adapters import FOLLOWERS
+from tallystick.bootstrap.services import Services, services
 from tallystick.log.writer import Writer
 from tallystick.settings import DatabaseSettings, Settings
 
@@ -28,6 +32,22 @@ class Hour:
     def __call__(self) -> float:
         self.now += 3600
         return self.now
+
+
+class Looks:
+    """A clock that is asked twice a look: that takes no time, and the next comes an hour later."""
+
+    asked = 0
+
+    def __call__(self) -> float:
+        self.asked += 1
+        return (self.asked + 1) // 2 * 3600
+
+
+def readiness_of(door: Door, changed: Services | None = None) -> Readiness:
+    """One that looks whenever it is asked."""
+    services = changed or door.services
+    return Readiness(services, Backlog(services.database, FOLLOWERS, Looks()), Hour())
 
 
 async def failing(readiness: Readiness) -> dict[str, str]:
@@ -47,6 +67,7 @@ async def test_a_process_that_can_serve_says_so(door: Door) -> None:
         "tenants",
         "revocations",
         "writer",
+        "followers",
         "lifecycle",
     ]
 
@@ -76,7 +97,7 @@ async def drop_partitions(owner: Connection, table: str, after: datetime) -> Non
 
 @pytest.mark.parametrize("table", ["events", "retry_keys"])
 async def test_partitions_that_run_out_are_told_in_time(door: Door, owner: Connection, table: str) -> None:
-    readiness = Readiness(door.services, Hour())
+    readiness = readiness_of(door)
     assert await failing(readiness) == {}
     assert "warning" not in {check.name: check.detail for check in await readiness.look()}["partitions"]
 
@@ -88,7 +109,7 @@ async def test_partitions_that_run_out_are_told_in_time(door: Door, owner: Conne
 async def test_partitions_that_nobody_makes_any_more_are_told_early(
     door: Door, owner: Connection, table: str, days: int
 ) -> None:
-    readiness = Readiness(door.services, Hour())
+    readiness = readiness_of(door)
     await drop_partitions(owner, table, datetime.now(UTC) + timedelta(days=days))
 
     assert await failing(readiness) == {}
@@ -100,11 +121,11 @@ async def test_partitions_that_nobody_makes_any_more_are_told_early(
 @pytest.mark.parametrize(("days", "ready"), [(1, False), (4, True)])
 async def test_retry_keys_are_needed_for_two_days(door: Door, owner: Connection, days: int, ready: bool) -> None:
     await drop_partitions(owner, "retry_keys", datetime.now(UTC) + timedelta(days=days - 1))
-    assert (set(await failing(Readiness(door.services, Hour()))) == set()) is ready
+    assert (set(await failing(readiness_of(door))) == set()) is ready
 
 
 async def test_an_older_schema_is_not_served(door: Door, owner: Connection) -> None:
-    readiness = Readiness(door.services, Hour())
+    readiness = readiness_of(door)
     await owner.execute("update tallystick.migrations set version = -version")
     assert "tallystick migrate" in (await failing(readiness))["schema"]
     await owner.execute("update tallystick.migrations set version = 1000 - version")
@@ -116,7 +137,39 @@ async def test_a_full_writer_is_told(door: Door) -> None:
         fill = 0.97
 
     crowded = replace(door.services, writer=cast("Writer", Full()))
-    assert await failing(Readiness(crowded, Hour())) == {"writer": "its queue is 97% full"}
+    assert await failing(readiness_of(door, crowded)) == {"writer": "its queue is 97% full"}
+
+
+async def test_a_follower_that_is_behind_is_told_and_no_reason_to_go_elsewhere(door: Door, owner: Connection) -> None:
+    readiness = readiness_of(door)
+
+    async def told() -> str:
+        assert await failing(readiness) == {}
+        return {check.name: check.detail for check in await readiness.look()}["followers"]
+
+    assert await told() == "search: nothing behind"
+    await put(owner, await make_log(owner), [Row(now_us() - 3_000_000, now_us())] * 2)
+    assert re.fullmatch(r"search: 2 events behind in 1 log, [3-9] s", await told())
+    await put(owner, await make_log(owner), [Row(now_us() - 90_000_000, now_us())])
+    assert re.fullmatch(
+        r"warning: search: 3 events behind in 2 logs, 9\d s: is `tallystick worker` running\?", await told()
+    )
+    await owner.execute("drop function tallystick.arrival_after")
+    assert "not known" in await told()
+
+
+async def test_a_costly_look_at_followers_is_remembered_for_longer(door: Door, owner: Connection) -> None:
+    asked_at = iter([0, 3, 3 + REMEMBERED, 62, 64, 65])  # the first look takes three seconds
+    backlog = Backlog(door.services.database, FOLLOWERS, lambda: next(asked_at))
+    first = await backlog.look()
+    assert first is not None
+    assert first.standings[0].events == 0
+    await put(owner, await make_log(owner), [Row(now_us(), now_us())])
+    assert await backlog.look() is first
+    assert await backlog.look() is first
+    later = await backlog.look()
+    assert later is not None
+    assert later.standings[0].events == 1
 
 
 async def test_those_who_ask_together_cost_the_database_one_look(door: Door) -> None:
@@ -127,7 +180,7 @@ async def test_those_who_ask_together_cost_the_database_one_look(door: Door) -> 
             self.looks += 1
             return "counted"
 
-    readiness = Counting(door.services)
+    readiness = Counting(door.services, Backlog(door.services.database, FOLLOWERS))
     await asyncio.gather(*(readiness.look() for _ in range(50)))
     assert readiness.looks == 1
 
@@ -166,6 +219,28 @@ async def test_what_was_accepted_is_stored_before_the_end(settings: Settings) ->
         ids = {item["id"] for item in page.json()["items"]}
     assert {answer.json()["id"] for answer in stored} <= ids
     assert len(ids) == len(stored)
+
+
+async def test_metrics_show_what_the_worker_has_left(door: Door, owner: Connection) -> None:
+    await put(owner, await make_log(owner), [Row(now_us() - 90_000_000, now_us())] * 3)
+    answer = await door.client.post("/api/v1/jobs", json={"kind": "rebuild_index"}, headers=door.bearer())
+    assert answer.status_code == 202
+    shown = (await door.client.get("/metrics")).text
+    assert 'tallystick_follower_lag_events{follower="search"} 3.0' in shown
+    assert re.search(r'^tallystick_follower_lag_seconds\{follower="search"\} 9\d\.', shown, re.MULTILINE)
+    assert 'tallystick_follower_logs_behind{follower="search"} 1.0' in shown
+    assert 'tallystick_follower_quarantined_events{follower="search"} 0.0' in shown
+    assert 'tallystick_jobs{state="queued"} 1.0' in shown
+    assert 'tallystick_jobs{state="failed"} 0.0' in shown
+
+
+async def test_metrics_go_on_without_the_database(settings: Settings) -> None:
+    nowhere = DatabaseSettings(url=SecretStr("postgresql://nobody@127.0.0.1:1/nothing"))
+    async with open_door(settings.model_copy(update={"database": nowhere})) as door:
+        shown = await door.client.get("/metrics")
+    assert shown.status_code == 200
+    assert "tallystick_appended_events_total" in shown.text
+    assert "tallystick_follower" not in shown.text
 
 
 async def test_metrics_show_what_was_served(settings: Settings) -> None:

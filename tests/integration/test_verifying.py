@@ -145,3 +145,15 @@ async def test_what_was_removed_or_quarantined_is_no_fault(
     findings, _ = await compare(database, index, log_id, [12])
     assert findings == Findings(29, events=25, sampled=24, quarantined=1, removed=2)
     assert findings.agree
+
+
+async def test_a_log_that_is_an_older_copy_is_told(
+    database: Database, owner: Connection, log_id: int, index: TantivyIndex
+) -> None:
+    events = await fill(owner, log_id, 30)
+    await index.append(log_id, documents(events), through=29)
+    await owner.execute("delete from tallystick.events where log_id = $1 and seq >= 25", log_id)
+    await owner.execute("update tallystick.logs set size = 25 where id = $1", log_id)
+    findings, _ = await compare(database, index, log_id)
+    assert (findings.events, findings.beyond, findings.removed) == (25, 5, 5)
+    assert not findings.agree

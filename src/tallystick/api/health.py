@@ -12,11 +12,13 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
+from tallystick.api.backlog import Backlog
 from tallystick.api.metrics import render
 from tallystick.api.problems import problem_response
 from tallystick.auth.model import Principal
 from tallystick.auth.operations import PUBLIC
 from tallystick.auth.routing import performs
+from tallystick.bootstrap.adapters import FOLLOWERS
 from tallystick.bootstrap.services import Services
 from tallystick.database.migrate import migrations, schema_version
 from tallystick.database.partitions import PROMISED_DAYS, READY_DAYS, RETRY_KEY_PROMISED_DAYS, partitions_until
@@ -30,6 +32,9 @@ REMEMBERED = 1.0
 
 FULL = 0.95
 """How full the writer's queue may be."""
+
+LATE = 60.0
+"""Seconds after which an event that a follower has not handled is worth a warning."""
 
 _NOBODY = Principal("", "", "", None, 0, 0, frozenset(), everywhere=False, default_tenant=None, roles=None)
 
@@ -60,6 +65,7 @@ _READY: dict[str, Any] = {
     "checks": [
         {"name": "database", "ok": True, "detail": "answers"},
         {"name": "writer", "ok": True, "detail": "its queue is 3% full"},
+        {"name": "followers", "ok": True, "detail": "search: 1,204 events behind in 2 logs, 3 s"},
     ],
 }
 
@@ -86,8 +92,9 @@ class Check:
 class Readiness:
     """Looks whether this process can serve, at most once a second."""
 
-    def __init__(self, services: Services, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, services: Services, backlog: Backlog, clock: Callable[[], float] = time.monotonic) -> None:
         self._services = services
+        self._backlog = backlog
         self._clock = clock
         self._needed_version = max(migration.version for migration in migrations(timescaledb=False))
         self._looking = asyncio.Lock()
@@ -106,21 +113,23 @@ class Readiness:
                     self._judge("tenants", self._tenants),
                     self._judge("revocations", self._revocations),
                     self._judge("writer", self._writer),
+                    self._judge("followers", self._followers, needed=False),
                 )
                 self._looked_at = self._clock()
         draining = self._services.lifecycle.draining
         return [*self._checks, Check("lifecycle", not draining, "shutting down" if draining else "serving")]
 
-    async def _judge(self, name: str, check: Callable[[], Awaitable[str]]) -> Check:
+    async def _judge(self, name: str, check: Callable[[], Awaitable[str]], *, needed: bool = True) -> Check:
+        """Make a check; one that is not needed says what it found, and is never the reason to send work elsewhere."""
         try:
             async with asyncio.timeout(CHECK_TIMEOUT):
                 return Check(name, ok=True, detail=await check())
         except UnavailableError as error:
-            return Check(name, ok=False, detail=error.detail)
+            return Check(name, ok=not needed, detail=error.detail)
         except TimeoutError:
-            return Check(name, ok=False, detail=f"no answer within {CHECK_TIMEOUT:g} s")
+            return Check(name, ok=not needed, detail=f"no answer within {CHECK_TIMEOUT:g} s")
         except Exception as error:  # noqa: BLE001 - not ready, whatever it is; its message may hold what is not public
-            return Check(name, ok=False, detail=f"failed with {type(error).__name__}; see the server's log")
+            return Check(name, ok=not needed, detail=f"failed with {type(error).__name__}; see the server's log")
 
     async def _database(self) -> str:
         async with self._services.database.control_session() as connection:
@@ -164,6 +173,16 @@ class Readiness:
             raise UnavailableError(f"its queue is {fill:.0%} full")
         return f"its queue is {fill:.0%} full"
 
+    async def _followers(self) -> str:
+        seen = await self._backlog.look()
+        if seen is None:
+            raise UnavailableError("not known: the database does not answer")
+        told = [
+            f"warning: {each.summary}: is `tallystick worker` running?" if each.seconds > LATE else each.summary
+            for each in seen.standings
+        ]
+        return "; ".join(told)
+
 
 def _day(until: datetime) -> str:
     return "now" if until.year == MINYEAR else f"{until:%Y-%m-%d}"
@@ -172,7 +191,8 @@ def _day(until: datetime) -> str:
 def health_routes(services: Services) -> APIRouter:
     """The routes by which the surroundings watch a process. They need no token: keep `/metrics` inside."""
     router = APIRouter(tags=["health"])
-    readiness = Readiness(services)
+    backlog = Backlog(services.database, FOLLOWERS)
+    readiness = Readiness(services, backlog)
 
     @router.get(
         "/healthz",
@@ -196,7 +216,7 @@ def health_routes(services: Services) -> APIRouter:
     )
     @performs(PUBLIC)
     async def readyz(request: Request) -> Response:
-        """Lists every check; 503 when one fails."""
+        """Lists every check; 503 when one fails. That followers are behind is told, and no reason for it."""
         checks = await readiness.look()
         listed = [asdict(check) for check in checks]
         if all(check.ok for check in checks):
@@ -215,7 +235,8 @@ def health_routes(services: Services) -> APIRouter:
     @performs(PUBLIC)
     async def metrics() -> Response:
         """In the text format of Prometheus, of all processes on this port."""
-        content, content_type = await asyncio.to_thread(render, services.registry)
+        seen = await backlog.look()
+        content, content_type = await asyncio.to_thread(render, services.registry, *filter(None, [seen]))
         return Response(content, media_type=content_type)
 
     return router

@@ -9,6 +9,7 @@ from prometheus_client import (
     generate_latest,
 )
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 from tallystick.bootstrap.services import MULTIPROCESS_VARIABLE
 
@@ -37,12 +38,19 @@ class HttpMetrics:
         child.observe(seconds)
 
 
-def render(registry: CollectorRegistry) -> tuple[bytes, str]:
+def render(registry: CollectorRegistry, *shared: Collector) -> tuple[bytes, str]:
     """The metrics in Prometheus' text format, and its content type.
 
     With `PROMETHEUS_MULTIPROC_DIR` set they are those of all processes that share it, whichever of them was asked.
+
+    Args:
+        registry: Where this process keeps its own.
+        shared: What no process has for itself.
     """
     if MULTIPROCESS_VARIABLE in os.environ:
         registry = CollectorRegistry()
         MultiProcessCollector(registry)
-    return generate_latest(registry), CONTENT_TYPE_LATEST
+    others = CollectorRegistry()
+    for collector in shared:
+        others.register(collector)
+    return generate_latest(registry) + generate_latest(others), CONTENT_TYPE_LATEST

@@ -297,6 +297,8 @@ def _comparison_text(head: LogHead, findings: Findings | None) -> list[str]:
     if findings.agree:
         return [f"{name}: {findings.events:,} events agree, {findings.sampled:,} looked up{''.join(notes)}"]
     faults = [_fault(what, getattr(findings, attribute)) for attribute, what in _FAULTS]
+    if findings.beyond:
+        faults.append(f"  the index goes {findings.beyond:,} beyond the end of the log, which is an older copy")
     return [f"{name}: the index does not agree with {findings.events:,} events", *filter(None, faults), mending]
 
 
