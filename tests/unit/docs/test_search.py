@@ -1,0 +1,28 @@
+"""What the page about search says in figures is what the code does unless it is told otherwise."""
+
+from pathlib import Path
+
+from tallystick.followers.embedded import POLL_SECONDS
+from tallystick.followers.engine import Pace
+from tallystick.search.tail import MAX_BYTES
+from tallystick.settings import QueueSettings, SearchSettings
+
+PAGE = " ".join((Path(__file__).parents[3] / "docs" / "explanation" / "search.md").read_text().split())
+WORDS = {0.2: "five times a second", 1.0: "a second", 4: "four", 30.0: "half a minute", 100: "a hundred"}
+
+
+def test_the_figures_are_the_defaults() -> None:
+    search, pace = SearchSettings(), Pace()
+    said = (
+        f"once {search.commit_events:,} of its events wait, or one has waited for {WORDS[search.commit_seconds]}",
+        f"It may have {search.tail_events:,} events and {MAX_BYTES >> 20} MiB",
+        f"a row that names it for {WORDS[pace.lease_seconds]}",
+        f"looks at the heads of the logs, {WORDS[POLL_SECONDS]}",
+        f"a sweep, after {WORDS[QueueSettings().sweep_interval]} at most, finds what nobody told",
+        f"the Tantivy indices of {search.open_indexes} logs open",
+        f"takes {WORDS[pace.parallel]} logs at once",
+        f"In OpenSearch {WORDS[search.shared_logs]} logs share an index",
+    )
+
+    assert search.roll_events == 1_000_000
+    assert [sentence for sentence in (*said, "*rolls* of a million events") if sentence not in PAGE] == []
