@@ -3,14 +3,8 @@
 import asyncio
 import itertools
 import json
-import os
 import random
-import shutil
-import signal
-import subprocess
-import sys
-import tempfile
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -21,37 +15,14 @@ import psutil
 import pytest
 import pytest_asyncio
 
+from installations import DEADLINE, Instance, installation, until
 from tallystick.runtime.client import read_token
-from tallystick.runtime.state import Run, StateDirectory
-from tallystick.settings import Settings
 from tallystick_tlog import leaf_hash
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 _CLIENTS = 12
 _BULK = 40
-_DEADLINE = 120.0
-
-
-@dataclass
-class Instance:
-    """A whole installation in processes of its own."""
-
-    state: StateDirectory
-    supervisor: psutil.Process
-    run: Run
-
-    def processes(self, kind: str) -> list[psutil.Process]:
-        """The children of a kind that live: ``serve`` or ``postgres``."""
-        found: list[psutil.Process] = []
-        for child in self.supervisor.children():
-            try:
-                words = child.cmdline()
-            except psutil.NoSuchProcess:
-                continue
-            if any(Path(word).name == kind for word in words[:4]):
-                found.append(child)
-        return found
 
 
 @dataclass
@@ -65,35 +36,10 @@ class Ledger:
     stop: bool = False
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for other processes: they send no signal, so it is looked at again and again until the deadline."""
-    async with asyncio.timeout(_DEADLINE):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-
-
 @pytest_asyncio.fixture
 async def instance() -> AsyncGenerator[Instance]:
-    home = Path(tempfile.mkdtemp(prefix="tallystick-chaos-"))
-    environment = {
-        **os.environ,
-        "TALLYSTICK_HOME": str(home),
-        "TALLYSTICK_PORT": "0",
-        "TALLYSTICK_API__PROCESSES": "2",
-    }
-    log = (home / "up.log").open("wb")
-    process = subprocess.Popen(  # noqa: ASYNC220  # returns at once
-        [sys.executable, "-m", "tallystick", "up"], env=environment, stdout=log, stderr=log, process_group=0
-    )
-    state = StateDirectory.from_settings(Settings(home=home))
-    await until(lambda: state.read_run() is not None or process.poll() is not None)
-    run = state.read_run()
-    assert run is not None, (home / "up.log").read_text()
-    yield Instance(state, psutil.Process(process.pid), run)
-    process.send_signal(signal.SIGTERM)
-    assert await asyncio.to_thread(process.wait, 60) == 0
-    log.close()
-    shutil.rmtree(home)
+    async with installation(TALLYSTICK_API__PROCESSES="2") as running:
+        yield running
 
 
 async def send(client: httpx.AsyncClient, ledger: Ledger, name: str) -> None:
@@ -146,7 +92,7 @@ async def kill(instance: Instance, ledger: Ledger, kills: int, events: int) -> N
         broken = ledger.broken
         victim = chance.choice(victims)
         victim.kill()
-        await asyncio.to_thread(psutil.wait_procs, [victim], _DEADLINE)
+        await asyncio.to_thread(psutil.wait_procs, [victim], DEADLINE)
         ledger.counted_kills += 1 if kind == "postgres" or ledger.broken > broken else 0
     ledger.stop = True
 

@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import TypeAlias
 
 import asyncpg
@@ -103,6 +104,22 @@ async def test_a_stretch_whose_cursor_was_not_moved_comes_again(
     async with following(database, recorder):
         await recorder.until(lambda: recorder.through.get(log_id) == 29)
     assert recorder.seen[log_id] == list(range(10, 30))
+
+
+async def test_a_log_is_held_for_as_long_as_its_worker_lives(
+    database: Database, owner: Connection, log_id: int
+) -> None:
+    await fill_log(owner, log_id, 30)
+    slow, other = Recorder(hangs_after=9), Recorder()
+    pace = replace(QUICK, lease_seconds=0.3)
+    async with following(database, slow, pace):
+        await slow.until(lambda: slow.hanging)
+        async with following(database, other, pace), asyncio.timeout(DEADLINE):
+            until = "select leased_until from tallystick.cursors where log_id = $1"
+            first = await owner.fetchval(until, log_id)
+            while await owner.fetchval(until, log_id) < first + timedelta(seconds=1):  # noqa: ASYNC110  # told by nobody
+                await asyncio.sleep(0.02)
+    assert not other.seen.get(log_id)
 
 
 async def test_two_workers_share_the_logs(database: Database, owner: Connection) -> None:

@@ -36,14 +36,14 @@ class Pace:
         batch_events: Most events it is handed at once; so many that wait are handed over at once.
         batch_seconds: Seconds after which fewer are handed over, too.
         parallel: Logs that are worked on beside each other.
-        lease_seconds: Seconds after which a log whose worker died is another's to take.
+        lease_seconds: Seconds after which a log whose worker died is another's to take; a living one renews it.
         sweep_seconds: Seconds between two looks for logs of which no message told.
     """
 
     batch_events: int = 2_500
     batch_seconds: float = 1.0
     parallel: int = 4
-    lease_seconds: float = 30.0
+    lease_seconds: float = 10.0
     sweep_seconds: float = 30.0
 
 
@@ -95,6 +95,7 @@ class FollowerEngine:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._listen())
             group.create_task(self._sweep())
+            group.create_task(self._keep())
             for _ in range(self._pace.parallel):
                 group.create_task(self._work())
 
@@ -119,6 +120,21 @@ class FollowerEngine:
                     for log_id, size in await queries.find_behind(connection, [self._follower.name]):
                         self._notice(log_id, size)
             await asyncio.sleep(self._pace.sweep_seconds)
+
+    async def _keep(self) -> None:
+        """Renew the leases of the logs that are worked on, however long that takes."""
+        while True:
+            await asyncio.sleep(self._pace.lease_seconds / 3)
+            if self._working:
+                with suppress(UnavailableError):
+                    async with self._database.worker_session() as connection:
+                        await queries.renew(
+                            connection,
+                            self._follower.name,
+                            list(self._working),
+                            self._holder,
+                            self._pace.lease_seconds,
+                        )
 
     def _notice(self, log_id: int, size: int) -> None:
         waiting = self._waiting.get(log_id)

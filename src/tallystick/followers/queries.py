@@ -128,6 +128,19 @@ async def advance(
     return status == "UPDATE 1"
 
 
+async def renew(connection: Connection, follower: str, log_ids: Sequence[int], holder: str, seconds: float) -> None:
+    """Keep the leases of logs, as far as they are still the holder's."""
+    await connection.execute(
+        """
+        update tallystick.cursors set leased_until = clock_timestamp() + make_interval(secs => $4)
+         where follower = $1 and log_id = any($2) and leased_by = $3""",
+        follower,
+        log_ids,
+        holder,
+        seconds,
+    )
+
+
 async def release(connection: Connection, follower: str, log_id: int, holder: str) -> None:
     """Let go of a log."""
     await connection.execute(

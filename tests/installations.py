@@ -1,0 +1,79 @@
+"""A whole installation in processes of its own, some of which a test kills."""
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from tallystick.runtime.state import Run, StateDirectory
+from tallystick.settings import Settings
+
+DEADLINE = 120.0
+
+
+@dataclass
+class Instance:
+    """A running installation."""
+
+    state: StateDirectory
+    supervisor: psutil.Process
+    run: Run
+    environment: dict[str, str]
+    """What commands on it need beside their own."""
+
+    def processes(self, kind: str) -> list[psutil.Process]:
+        """The children of a kind that live: ``serve``, ``worker``, ``postgres``, ``opensearch`` or ``elasticmq``."""
+        found: list[psutil.Process] = []
+        for child in self.supervisor.children():
+            try:
+                words = child.cmdline()
+            except psutil.NoSuchProcess:
+                continue
+            if any(Path(word).name == kind for word in words[:4]) or any(f"org.{kind}." in word for word in words):
+                found.append(child)
+        return found
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for other processes: they send no signal, so it is looked at again and again until the deadline."""
+    async with asyncio.timeout(DEADLINE):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def installation(*arguments: str, **environment: str) -> AsyncGenerator[Instance]:
+    """Start everything with `tallystick up`, and end it.
+
+    Args:
+        arguments: Further ones of the command.
+        environment: Further variables.
+    """
+    home = Path(tempfile.mkdtemp(prefix="tallystick-chaos-"))
+    own = {"TALLYSTICK_HOME": str(home), "TALLYSTICK_PORT": "0", **environment}
+    log = (home / "up.log").open("wb")
+    process = subprocess.Popen(  # noqa: ASYNC220  # returns at once
+        [sys.executable, "-m", "tallystick", "up", *arguments],
+        env={**os.environ, **own},
+        stdout=log,
+        stderr=log,
+        process_group=0,
+    )
+    state = StateDirectory.from_settings(Settings(home=home))
+    await until(lambda: state.read_run() is not None or process.poll() is not None)
+    run = state.read_run()
+    assert run is not None, (home / "up.log").read_text()
+    yield Instance(state, psutil.Process(process.pid), run, own)
+    process.send_signal(signal.SIGTERM)
+    assert await asyncio.to_thread(process.wait, 60) == 0
+    log.close()
+    shutil.rmtree(home)
