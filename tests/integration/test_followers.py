@@ -81,6 +81,13 @@ async def cursor_of(database: Database, log_id: int) -> int:
     return lag.seq
 
 
+async def until_cursor(database: Database, log_id: int, seq: int) -> None:
+    """Wait until the cursor is there, which comes after the handling."""
+    async with asyncio.timeout(DEADLINE):
+        while await cursor_of(database, log_id) < seq:
+            await asyncio.sleep(0.02)
+
+
 async def test_every_event_in_order_and_what_comes_later(database: Database, owner: Connection, log_id: int) -> None:
     recorder = Recorder()
     await fill_log(owner, log_id, 95)
@@ -88,6 +95,7 @@ async def test_every_event_in_order_and_what_comes_later(database: Database, own
         await recorder.until(lambda: recorder.through.get(log_id) == 94)
         await fill_log(owner, log_id, 5)
         await recorder.until(lambda: recorder.through.get(log_id) == 99)
+        await until_cursor(database, log_id, 99)
     assert recorder.seen[log_id] == list(range(100))
     assert await cursor_of(database, log_id) == 99
 
@@ -194,6 +202,7 @@ async def test_the_log_of_a_dead_worker_is_taken_over(database: Database, owner:
     recorder = Recorder()
     async with following(database, recorder):
         await recorder.until(lambda: recorder.through.get(log_id) == 19)
+        await until_cursor(database, log_id, 19)
     async with database.worker_session() as connection:
         stale = queries.Cursor(3, None)
         assert not await queries.advance(connection, "recorder", log_id, "dead", stale, 1)
