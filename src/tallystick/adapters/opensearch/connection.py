@@ -114,7 +114,14 @@ def outage_told() -> Generator[None]:
         raise SearchDownError("OpenSearch cannot be understood", retry_after=_RETRY_SECONDS) from error
 
 
-_OUTAGES: Final = frozenset({"index_closed_exception", "cluster_block_exception"})
+_OUTAGES: Final = frozenset(
+    {
+        "index_closed_exception",
+        "cluster_block_exception",
+        "index_not_found_exception",  # taken away while we were at it, as is the next
+        "aliases_not_found_exception",
+    }
+)
 
 
 def seconds_after(error: BusyError) -> int:

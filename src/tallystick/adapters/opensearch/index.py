@@ -8,7 +8,7 @@ from opensearchpy import NotFoundError, RequestError
 
 from tallystick.adapters.opensearch.bulk import Bulk, operation
 from tallystick.adapters.opensearch.connection import connect, error_type, outage_told
-from tallystick.adapters.opensearch.layout import Names, Place, alias_options, read_place
+from tallystick.adapters.opensearch.layout import Names, Place, lead_away, read_places
 from tallystick.adapters.opensearch.schema import (
     MOST_EXPANSIONS,
     Dsl,
@@ -22,6 +22,7 @@ from tallystick.adapters.opensearch.searching import (
     ANSWERED,
     Answer,
     Marker,
+    has_gap,
     marker_operations,
     markers_search,
     page_search,
@@ -44,7 +45,7 @@ class OpenSearchIndex:
     """A `SearchIndex` in a cluster.
 
     It keeps nothing of a log in this process: each call looks where the log is. An index that somebody removed is an
-    empty one, and filled again; a log of which only an early part is missing is damaged.
+    empty one; a log that lacks an early part only is damaged.
 
     Args:
         settings: Where the cluster is, and sizes.
@@ -73,17 +74,15 @@ class OpenSearchIndex:
             RefusedDocumentError: OpenSearch will never take one of the documents.
         """
         names = self._names(log_id)
-        alias = names.alias(generation)
+        alias = names.generation(generation)
         with outage_told():
-            place, answer = await asyncio.gather(self._place(alias), self._ask(alias, markers_search))
-            known = vouched(answer.markers.values())
+            place, markers = await asyncio.gather(self._place(alias), self._markers(log_id, alias))
+            known = vouched(markers.values())
             if through <= known:
                 return
             if place is None:
                 place = await self._begin(names, generation)
-            marker = answer.markers.get(place.parts[-1], Marker(known, known, 0))
-            if marker.after > known:
-                raise CorruptIndexError(f"a part of the search index of log {log_id} is missing")
+            marker = markers.get(place.parts[-1], Marker(known, known, 0))
             if marker.documents >= self._most_documents(names, place):
                 place = await self._extend(names, alias, place, known)
                 marker = Marker(known, known, 0)
@@ -105,6 +104,8 @@ class OpenSearchIndex:
             bound: int | None = None
             while True:
                 answer = await self._ask(alias, page_search(request, query, bound))
+                if has_gap(answer.markers.values()):
+                    await self._markers(log_id, alias)  # a copy that is behind has one, too
                 through = vouched(answer.markers.values())
                 through = through if bound is None else min(through, bound)
                 hits = tuple(hit for hit in answer.hits if hit.seq <= through)
@@ -114,55 +115,68 @@ class OpenSearchIndex:
 
     async def state(self, log_id: int, *, generation: str | None = None) -> IndexState:
         """See `SearchIndex`."""
-        alias = self._names(log_id).alias(generation)
+        alias = self._names(log_id).generation(generation)
         with outage_told():
-            answer, sizes = await asyncio.gather(self._ask(alias, markers_search), self._document_bytes(alias))
-        through = vouched(answer.markers.values())
-        documents = sum(marker.documents for marker in answer.markers.values())
-        size = sum(marker.documents * sizes.get(index, 0.0) for index, marker in answer.markers.items())
-        return IndexState(through, documents, round(size))
+            markers, sizes = await asyncio.gather(self._markers(log_id, alias), self._document_bytes(alias))
+        documents = sum(marker.documents for marker in markers.values())
+        size = sum(marker.documents * sizes.get(index, 0.0) for index, marker in markers.items())
+        return IndexState(vouched(markers.values()), documents, round(size))
 
     async def swap(self, log_id: int, generation: str) -> None:
         """See `SearchIndex`. A generation that was never built is an empty one."""
         names = self._names(log_id)
-        building = names.alias(generation)
+        building = names.generation(generation)
         with outage_told():
             former, built = await asyncio.gather(self._place(names.live), self._place(building))
-            if former is None or built is not None or not names.is_of(former.parts[-1], generation):
-                actions = _removed(names.live, former)
-                if built is not None:
-                    actions += [_added(names, names.live, built.build, part) for part in built.parts]
-                    actions += _removed(building, built)
-                await self._move(actions)
-            await self._remove_own(names, lambda index, aliased: not aliased and not names.is_of(index, generation))
-            await self._remove_shared(names)
+            actions: list[Dsl] = []
+            if former is not None and not (built is None and names.is_of(former.build, generation)):
+                actions += [*names.lead(names.gone(former.build), former), *lead_away(names.live, former)]
+            if built is not None:
+                actions += [*names.lead(names.live, built), *lead_away(building, built)]
+            await self._move(actions)
+            await self._sweep(names)
 
     async def drop(self, log_id: int, *, generation: str | None = None) -> None:
-        """See `SearchIndex`."""
+        """See `SearchIndex`. A generation that is live by now stays."""
         names = self._names(log_id)
-        alias = names.alias(generation)
         with outage_told():
-            await self._move(_removed(alias, await self._place(alias)))
-            if generation is not None:
-                await self._remove_own(names, lambda index, aliased: not aliased and names.is_of(index, generation))
-                return
-            await self._remove_own(names, lambda _, __: True)
-            await self._remove_shared(names)
+            dropped = await self._places(names.generation(generation))
+            if generation is None:
+                dropped |= await self._places(names.generations)
+            actions: list[Dsl] = []
+            for alias, place in dropped.items():
+                actions += [*names.lead(names.gone(place.build), place), *lead_away(alias, place)]
+            await self._move(actions)
+            await self._sweep(names)
 
     def _names(self, log_id: int) -> Names:
         return Names(self._settings.prefix, log_id)
 
     def _most_documents(self, names: Names, place: Place) -> int:
-        shared = not place.parts[-1].startswith(names.live)
-        return self._settings.shared_events if shared else self._settings.index_events
+        return self._settings.shared_events if names.is_shared(place.parts[-1]) else self._settings.index_events
 
     async def _place(self, alias: str) -> Place | None:
-        try:
-            return read_place(alias, await self._client.indices.get_alias(name=alias))
-        except NotFoundError:
-            return None
+        return (await self._places(alias)).get(alias)
 
-    async def _ask(self, alias: str, search: Callable[[int], Dsl]) -> Answer:
+    async def _places(self, aliases: str) -> dict[str, Place]:
+        """Where an alias leads, or each alias of a pattern."""
+        try:
+            return read_places(await self._client.indices.get_alias(name=aliases))
+        except NotFoundError:
+            return {}
+
+    async def _markers(self, log_id: int, alias: str) -> Mapping[str, Marker]:
+        """How far each part is.
+
+        Raises:
+            CorruptIndexError: One that was there is missing.
+        """
+        answer = await self._ask(alias, markers_search, preference="_primary")
+        if has_gap(answer.markers.values()):
+            raise CorruptIndexError(f"a part of the search index of log {log_id} is missing")
+        return answer.markers
+
+    async def _ask(self, alias: str, search: Callable[[int], Dsl], **options: str) -> Answer:
         """Search a log, leaving room for as many markers as there are."""
         room = _PARTS
         while True:
@@ -170,7 +184,7 @@ class OpenSearchIndex:
                 found: Mapping[str, Any] = await self._client.search(
                     index=alias,
                     body=search(room),
-                    params={"allow_partial_search_results": "false", "filter_path": ANSWERED},
+                    params={"allow_partial_search_results": "false", "filter_path": ANSWERED, **options},
                 )
             except NotFoundError:
                 return Answer((), {}, 0)
@@ -209,27 +223,27 @@ class OpenSearchIndex:
         return {index: size["store"]["size_in_bytes"] / max(size["docs"]["count"], 1) for index, size in sizes.items()}
 
     async def _begin(self, names: Names, generation: str | None) -> Place:
-        place = Place(names.new_build(), (names.first_part(generation, self._settings.shared_logs),))
-        await self._add_part(names, names.alias(generation), place.build, place.parts[-1])
+        place = Place(names.new_build(generation), (names.shared_part(self._settings.shared_logs),))
+        await self._add_part(names, names.generation(generation), place)
         return place
 
     async def _extend(self, names: Names, alias: str, place: Place, known: int) -> Place:
         """Begin the next part of a log."""
         # What a crash left behind the marker would be found beside the same events in the next part.
         await self._remove_documents(names, alias, {"range": {"seq": {"gt": known}}})
-        part = names.next_part(place.parts[-1])
-        await self._add_part(names, alias, place.build, part)
-        return Place(place.build, (*place.parts, part))
+        extended = Place(place.build, (*place.parts, names.next_part(place)))
+        await self._add_part(names, alias, extended)
+        return extended
 
-    async def _add_part(self, names: Names, alias: str, build: str, index: str) -> None:
-        """Put a log into an index, which is made unless it is there."""
+    async def _add_part(self, names: Names, alias: str, place: Place) -> None:
+        """Let an alias lead to the last part of a place, too, which is made unless it is there."""
         if not self._prepared:
-            await self._client.indices.put_index_template(
-                name=self._settings.prefix, body=template(self._settings.prefix)
-            )
+            prefix = self._settings.prefix
+            await self._client.indices.put_index_template(name=prefix, body=template(prefix))
             self._prepared = True
+        part = place.parts[-1]
         try:
-            made = await self._client.indices.create(index=index)
+            made = await self._client.indices.create(index=part)
             if not made["shards_acknowledged"]:
                 raise SearchDownError("OpenSearch has no room for an index", retry_after=30)
         except RequestError as error:
@@ -237,28 +251,28 @@ class OpenSearchIndex:
             if reason != "resource_already_exists_exception":
                 raise SearchDownError(f"OpenSearch makes no index: {reason}", retry_after=30) from error
         # Not before it is ready: whoever searches the log meanwhile is answered.
-        await self._move([_added(names, alias, build, index)])
+        await self._move(names.lead(alias, Place(place.build, (part,))))
 
     async def _move(self, actions: Sequence[Dsl]) -> None:
-        """Change aliases, all at once."""
+        """Change where aliases lead, all at once."""
         if actions:
             await self._client.indices.update_aliases(body={"actions": actions})
 
-    async def _remove_own(self, names: Names, chosen: Callable[[str, bool], bool]) -> None:
-        """Remove indices that hold this log alone, chosen by their name and whether an alias leads to them."""
-        found: Mapping[str, Any] = await self._client.indices.get_alias(index=names.own)
-        removed = [index for index, told in found.items() if chosen(index, bool(told["aliases"]))]
-        if removed:
-            await self._client.indices.delete(index=",".join(removed), params={"ignore_unavailable": "true"})
+    async def _sweep(self, names: Names) -> None:
+        """Remove what is to be removed, now or since a crash."""
+        for alias, place in (await self._places(names.all_gone)).items():
+            own: Mapping[str, Any] = await self._client.indices.get_alias(index=names.own_parts(place.build))
+            if own:
+                await self._client.indices.delete(index=",".join(own))
+            shared = Place(place.build, tuple(filter(names.is_shared, place.parts)))
+            if shared.parts:
+                await self._remove_documents(names, alias, {"match_all": {}})
+                await self._move(lead_away(alias, shared))
 
-    async def _remove_shared(self, names: Names) -> None:
-        """Remove what builds of the log left in shared indices. One that is begun meanwhile is not touched."""
-        builds = {"gte": f"{names.log_id}-", "lt": names.new_build()}
-        await self._remove_documents(names, names.shared, {"range": {"log": builds}})
-
-    async def _remove_documents(self, names: Names, index: str, query: Dsl) -> None:
+    async def _remove_documents(self, names: Names, alias: str, query: Dsl) -> None:
+        """Remove documents that an alias shows."""
         removed: Mapping[str, Any] = await self._client.delete_by_query(
-            index=index,
+            index=alias,
             body={"query": query},
             params={
                 "routing": str(names.log_id),
@@ -269,11 +283,3 @@ class OpenSearchIndex:
         )
         if removed["failures"] or removed["timed_out"]:
             raise SearchDownError("OpenSearch could not remove all of it", retry_after=5)
-
-
-def _added(names: Names, alias: str, build: str, index: str) -> Dsl:
-    return {"add": {"index": index, "alias": alias, **alias_options(names.log_id, build)}}
-
-
-def _removed(alias: str, place: Place | None) -> list[Dsl]:
-    return [] if place is None else [{"remove": {"index": index, "alias": alias}} for index in place.parts]

@@ -2,26 +2,49 @@
 
 ::
 
-    <prefix>-events-000041       the first part of each of a hundred logs; one of them is read through
-    <prefix>-log-4123            its alias, which filters and routes; once the log is large, the alias spans as well
-    <prefix>-log-4123-first-000001      its next part, alone in an index
-    <prefix>-log-4123-g7         the alias of a generation that is being built, in indices of its own:
-    <prefix>-log-4123-g7-000001
+    <prefix>-events-000041               the first part of a hundred logs; each is read through
+    <prefix>-log-4123                    its alias, which filters and routes. Once the log is large, it leads as well to
+    <prefix>-log-4123-first-5f0c8d1e-000001        the log's next part, alone in an index
+    <prefix>-log-4123-job-9              leads to a generation that is being built
+    <prefix>-gone-4123-first-5f0c8d1e    leads to what is to be removed
 
-A *build* is what a log's index is made of from its first event on: whoever begins anew begins another one, so that
-nothing which a former one left behind is ever seen. Builds are ordered by the time they were begun.
+A *build* is what a log's index is made of from its first event on: ``4123-first-5f0c8d1e`` above. Whoever begins anew
+begins another one, and an alias shows the documents of one build. So what waits to be removed is never seen, and what
+is removed through its alias is nothing else.
 """
 
 import re
 import secrets
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from tallystick.adapters.opensearch.schema import Dsl
 
-FIRST_GENERATION: Final = "first"
+_FIRST_GENERATION: Final = "first"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an alias leads.
+
+    Attributes:
+        build: What it shows.
+        parts: The indices in order of seq; the last is the one that is written.
+    """
+
+    build: str
+    parts: tuple[str, ...]
+
+
+def read_places(found: Mapping[str, Any]) -> dict[str, Place]:
+    """Read what OpenSearch says of aliases: where each of them leads."""
+    places: dict[str, Place] = {}
+    for index in sorted(found):  # the shared one comes first: -events- before -log-
+        for alias, told in found[index]["aliases"].items():
+            before = places[alias].parts if alias in places else ()
+            places[alias] = Place(told["filter"]["term"]["log"], (*before, index))
+    return places
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,64 +65,58 @@ class Names:
         return f"{self.prefix}-log-{self.log_id}"
 
     @property
-    def own(self) -> str:
-        """A pattern of all indices that hold this log alone."""
+    def generations(self) -> str:
+        """A pattern of the aliases of all generations that are being built."""
         return f"{self.live}-*"
 
     @property
-    def shared(self) -> str:
-        """A pattern of all indices that logs share."""
-        return f"{self.prefix}-events-*"
+    def all_gone(self) -> str:
+        """A pattern of the aliases of all that is to be removed."""
+        return f"{self.prefix}-gone-{self.log_id}-*"
 
-    def alias(self, generation: str | None) -> str:
+    def generation(self, name: str | None) -> str:
         """The alias of a generation; None is the live one."""
-        return self.live if generation is None else f"{self.live}-{_checked(generation)}"
+        return self.live if name is None else f"{self.live}-{_checked(name)}"
 
-    def first_part(self, generation: str | None, shared_logs: int) -> str:
-        """The index that a generation begins in."""
-        if generation is None:
-            return f"{self.prefix}-events-{self.log_id // shared_logs:06d}"
-        return f"{self.alias(generation)}-000001"
+    def gone(self, build: str) -> str:
+        """The alias of a build that is to be removed."""
+        return f"{self.prefix}-gone-{build}"
 
-    def next_part(self, index: str) -> str:
-        """The index that follows one."""
-        if not index.startswith(f"{self.live}-"):
-            return f"{self.alias(FIRST_GENERATION)}-000001"
-        generation, _, number = index.rpartition("-")
-        return f"{generation}-{int(number) + 1:06d}"
-
-    def is_of(self, index: str, generation: str) -> bool:
-        """Whether an index holds a part of a generation."""
-        return index.rpartition("-")[0] == self.alias(generation)
-
-    def new_build(self) -> str:
+    def new_build(self, generation: str | None) -> str:
         """Name a build."""
-        return f"{self.log_id}-{time.time_ns() // 1_000_000:012x}{secrets.token_hex(2)}"
+        return f"{self.log_id}-{generation or _FIRST_GENERATION}-{secrets.token_hex(4)}"
+
+    def is_of(self, build: str, generation: str) -> bool:
+        """Whether a build was begun as this generation."""
+        return build.rpartition("-")[0] == f"{self.log_id}-{generation}"
+
+    def shared_part(self, shared_logs: int) -> str:
+        """The index that the log begins in, with its neighbours."""
+        return f"{self.prefix}-events-{self.log_id // shared_logs:06d}"
+
+    def is_shared(self, index: str) -> bool:
+        """Whether an index holds other logs as well."""
+        return index.startswith(f"{self.prefix}-events-")
+
+    def own_parts(self, build: str) -> str:
+        """A pattern of the indices that hold a build alone."""
+        return f"{self.prefix}-log-{build}-*"
+
+    def next_part(self, place: Place) -> str:
+        """The index that follows the last one."""
+        last = place.parts[-1]
+        number = 1 if self.is_shared(last) else int(last.rpartition("-")[2]) + 1
+        return f"{self.prefix}-log-{place.build}-{number:06d}"
+
+    def lead(self, alias: str, place: Place) -> list[Dsl]:
+        """Let an alias lead to a place, narrowed to its build whatever is asked through it."""
+        narrowed: Dsl = {"routing": str(self.log_id), "filter": {"term": {"log": place.build}}}
+        return [{"add": {"index": index, "alias": alias, **narrowed}} for index in place.parts]
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a generation lies.
-
-    Attributes:
-        build: What its documents belong to.
-        parts: Its indices in order of seq; the last is the one that is written.
-    """
-
-    build: str
-    parts: tuple[str, ...]
-
-
-def read_place(alias: str, found: Mapping[str, Any]) -> Place:
-    """Read what OpenSearch says of an alias."""
-    # The shared one comes first: -events- before -log-.
-    parts = tuple(sorted(found))
-    return Place(found[parts[-1]]["aliases"][alias]["filter"]["term"]["log"], parts)
-
-
-def alias_options(log_id: int, build: str) -> Dsl:
-    """How an alias narrows an index to one log, whatever is asked through it."""
-    return {"routing": str(log_id), "filter": {"term": {"log": build}}}
+def lead_away(alias: str, place: Place) -> list[Dsl]:
+    """Let an alias lead to a place no longer."""
+    return [{"remove": {"index": index, "alias": alias}} for index in place.parts]
 
 
 def _checked(generation: str) -> str:

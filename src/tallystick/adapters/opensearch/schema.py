@@ -69,6 +69,9 @@ def template(prefix: str) -> Dsl:
                 "refresh_interval": "-1",  # after each append, and at no other time
                 "translog.durability": "request",
                 "max_result_window": _MOST_HITS,
+                # Then the newest events come first on disk, and a page of them ends the search.
+                "sort.field": ["occurred_us", "seq"],
+                "sort.order": ["desc", "desc"],
             },
             "mappings": MAPPINGS,
         },

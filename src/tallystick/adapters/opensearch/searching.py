@@ -7,11 +7,11 @@ One of them sorts before every event when the newest come first, the other when 
 are hits of the same search, with no point in time to be held open and no aggregation that would look at every match.
 A marker cannot follow a position, so the position of a page is a filter and no `search_after`.
 
-Parts follow each other without a gap, or the log is vouched for up to the gap only: then one part was looked at before
-the next was begun.
+Parts follow each other without a gap. Where there is one, the log is vouched for up to it: a part is lost, or the copy
+of it that answered is behind.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -65,6 +65,11 @@ def vouched(markers: Iterable[Marker]) -> int:
             break
         through = marker.through
     return through
+
+
+def has_gap(markers: Collection[Marker]) -> bool:
+    """Whether a part begins beyond what the parts before it hold."""
+    return any(marker.after > vouched(markers) for marker in markers)
 
 
 def marker_operations(build: str, marker: Marker) -> list[Operation]:
