@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from tallystick.bench.cli import app
 from tallystick.bench.instance import Instance, instance_in
+from tallystick.bench.questions import KINDS
 from tallystick.errors import ConfigurationError
 
 pytestmark = [
@@ -79,6 +80,19 @@ def test_what_load_makes_is_read_at_a_constant_rate(instance: Instance) -> None:
     found = figures(report)
     assert {found[kind]["requests"] for kind in ("newest 50", "deep page", "two-day range", "by id")} == {20}
     assert found["all reads"]["facts"]["events"] == 5000
+
+
+def test_what_load_made_is_indexed_and_found_alone_and_while_events_arrive(instance: Instance) -> None:
+    bench(instance, "load", "--events", "5000", "--partitions", "4")
+    report = bench(instance, "search", "--seconds", "1", "--rate", "50")
+    found = figures(report)
+    for beside in ("", " while events arrive"):
+        answered = {kind: found[f"Tantivy: {kind}{beside}"]["requests"] for kind in KINDS}
+        assert all(answered.values()), answered
+    assert found["events that arrive"]["requests"] == 50 * 2 * len(KINDS)
+    facts = found["bytes an event"]["facts"]
+    assert 500 < facts["json"] < facts["hot_store"]
+    assert facts["tantivy"] > 50
 
 
 def test_many_tenants_are_made_and_written_to(instance: Instance) -> None:

@@ -1,41 +1,32 @@
 """The command `tallystick bench` and its subcommands."""
 
 import asyncio
-import json
-from collections.abc import Awaitable, Callable, Mapping
-from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
-import asyncpg
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tallystick.bench import crowding, loading, reading, writing
-from tallystick.bench.instance import Instance, instance_in
-from tallystick.bench.report import Figure, Report, as_json, joined, show
-from tallystick.bench.writing import Plan, Say
-from tallystick.bench.wrk import find
+from tallystick.bench import arriving, crowding, indexing, loading, reading, searching, sizes, writing
+from tallystick.bench.instance import Instance
+from tallystick.bench.report import Figure, Report, Say, joined
+from tallystick.bench.running import (
+    DAYS,
+    LOADED,
+    AsJson,
+    Home,
+    LoadedHome,
+    Output,
+    measured,
+    print_report,
+    progress_bar,
+    run,
+    sayer,
+)
+from tallystick.bench.writing import Plan
 
 app = typer.Typer(name="bench", help="Measure speed and memory.", no_args_is_help=True)
 
-Home = Annotated[
-    Path | None,
-    typer.Option(
-        help="State directory to measure: its running instance, or one started there. Without it, a new one is made "
-        "and removed again.",
-    ),
-]
-LoadedHome = Annotated[Path, typer.Option(help="State directory with the loaded events; kept for reuse.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-Output = Annotated[Path | None, typer.Option(help="Also write the JSON document to this file.")]
 Duration = Annotated[float, typer.Option(min=1, help="Seconds of one repetition.")]
 Rounds = Annotated[int, typer.Option(min=1, help="Repetitions, in turns with what is compared; medians count.")]
-
-_LOADED: Final = Path(".cache/bench")
-_DAYS: Final[Mapping[str, str]] = {"TALLYSTICK_DATABASE__PARTITION_INTERVAL": "day"}
-
-Measurement = Callable[[Instance, Say], Awaitable[Report]]
 
 
 @app.command("single")
@@ -53,7 +44,7 @@ def single(
 ) -> None:
     """Measure POST /logs: 32 keep-alive connections."""
     plan = Plan(duration, rounds)
-    _run(
+    run(
         lambda instance, say: writing.single(instance, plan, say, baseline=baseline, with_bulk=with_bulk),
         home,
         as_json=as_json,
@@ -72,7 +63,7 @@ def bulk(
     output: Output = None,
 ) -> None:
     """Measure POST /logs/bulk: 500 events, 4 keep-alive connections."""
-    _run(
+    run(
         lambda instance, say: writing.bulk(instance, Plan(duration, rounds), say, raw_copy=copy),
         home,
         as_json=as_json,
@@ -90,9 +81,7 @@ def copy(
     output: Output = None,
 ) -> None:
     """Measure raw binary COPY by one connection into the same table definition."""
-    _run(
-        lambda instance, say: writing.copy(instance, Plan(duration, rounds), say), home, as_json=as_json, output=output
-    )
+    run(lambda instance, say: writing.copy(instance, Plan(duration, rounds), say), home, as_json=as_json, output=output)
 
 
 @app.command("baseline")
@@ -105,7 +94,7 @@ def baseline(
     output: Output = None,
 ) -> None:
     """Measure the plain application of bench/baseline on the same PostgreSQL server."""
-    _run(
+    run(
         lambda instance, say: writing.baseline(instance, Plan(duration, rounds), say),
         home,
         as_json=as_json,
@@ -116,7 +105,7 @@ def baseline(
 @app.command("load")
 def load(
     *,
-    home: LoadedHome = _LOADED,
+    home: LoadedHome = LOADED,
     events: Annotated[
         int, typer.Option(min=1_000, help="Events of one tenant; nineteen more get a hundredth each.")
     ] = (10_000_000),
@@ -125,46 +114,60 @@ def load(
     output: Output = None,
 ) -> None:
     """Fill a state directory with stored events by COPY, in minutes. Does nothing where that is done already."""
-    console = Console(stderr=True)
-    with Progress(
-        TextColumn("loading"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
-    ) as bar:
-        task = bar.add_task("loading", total=None)
+    with progress_bar("loading") as bar:
 
         async def measure(instance: Instance, _: Say) -> Report:
             began = asyncio.get_running_loop().time()
-            filled = await loading.load(
-                instance.postgres().url,
-                events,
-                partitions,
-                lambda done, total: bar.update(task, completed=done, total=total),
-            )
+            filled = await loading.load(instance.postgres().url, events, partitions, bar)
             took = asyncio.get_running_loop().time() - began
             facts = {"partitions": filled.partitions, "first_day": filled.first_day, "home": str(home)}
             rate = filled.events / took if took > 1 else 0.0
             return Report("load", (Figure(f"{filled.events:,} events of {loading.HOT}", rate, took, facts=facts),))
 
-        report = _measured(measure, home, lambda _: None, _DAYS)
-    _print(*report, as_json_wanted=as_json, output=output)
+        report = measured(measure, home, lambda _: None, DAYS)
+    print_report(*report, as_json_wanted=as_json, output=output)
 
 
 @app.command("reads")
 def reads(
     *,
-    home: LoadedHome = _LOADED,
+    home: LoadedHome = LOADED,
     duration: Duration = 60,
     rate: Annotated[float, typer.Option(min=1, help="Reads a second, of the four kinds in turn.")] = reading.RATE,
     as_json: AsJson = False,
     output: Output = None,
 ) -> None:
     """Measure newest-50, a deep page, a two-day range and by-id at a constant rate, on what `load` made."""
-    _run(
+    run(
         lambda instance, say: reading.reads(instance, duration, say, rate=rate),
         home,
         as_json=as_json,
         output=output,
-        settings=_DAYS,
+        settings=DAYS,
     )
+
+
+@app.command("search")
+def search(
+    *,
+    home: LoadedHome = LOADED,
+    seconds: Annotated[float, typer.Option(min=1, help="Seconds of each kind of question.")] = 15,
+    rate: Annotated[float, typer.Option(min=1, help="Events a second that arrive meanwhile.")] = arriving.RATE,
+    as_json: AsJson = False,
+    output: Output = None,
+) -> None:
+    """Measure searches of eight kinds on what `load` made, alone and while events arrive."""
+
+    async def measure(instance: Instance, say: Say) -> Report:
+        await reading.loaded(instance)
+        say("waiting until all is indexed")
+        with progress_bar("indexing") as bar:
+            indexed = await indexing.until_indexed(instance, bar)
+        size = Report("sizes", (await sizes.bytes_per_event(instance, "tantivy"),))
+        found = await searching.search(instance, seconds, say, engine="Tantivy", rate=rate)
+        return joined("search", [indexed, size, found])
+
+    run(measure, home, as_json=as_json, output=output, settings=DAYS)
 
 
 @app.command("tenants")
@@ -178,7 +181,7 @@ def tenants(
     output: Output = None,
 ) -> None:
     """Measure writes of one tenant, and of a hundred among 2,000."""
-    _run(
+    run(
         lambda instance, say: crowding.tenants(instance, Plan(duration, rounds), say, count=count),
         home,
         as_json=as_json,
@@ -191,7 +194,7 @@ def noisy(
     *, home: Home = None, duration: Duration = 20, rounds: Rounds = 2, as_json: AsJson = False, output: Output = None
 ) -> None:
     """Measure what others feel of a tenant that offers ten times what the server can take."""
-    _run(
+    run(
         lambda instance, say: crowding.noisy(instance, Plan(duration, rounds), say),
         home,
         as_json=as_json,
@@ -202,13 +205,13 @@ def noisy(
 @app.command("memory")
 def memory(*, home: Home = None, duration: Duration = 300, as_json: AsJson = False, output: Output = None) -> None:
     """Sample an API process's memory while its queue is full."""
-    _run(lambda instance, say: crowding.memory(instance, Plan(duration, 1), say), home, as_json=as_json, output=output)
+    run(lambda instance, say: crowding.memory(instance, Plan(duration, 1), say), home, as_json=as_json, output=output)
 
 
 @app.command("all")
 def everything(
     *,
-    loaded_home: LoadedHome = _LOADED,
+    loaded_home: LoadedHome = LOADED,
     duration: Duration = 20,
     rounds: Rounds = 3,
     count: Annotated[int, typer.Option(min=2, help="Tenants.")] = 2_000,
@@ -216,7 +219,7 @@ def everything(
     output: Output = None,
 ) -> None:
     """Measure everything in one run: writes on a new instance, reads on what `load` made."""
-    say = _sayer()
+    say = sayer()
     plan = Plan(duration, rounds)
 
     async def writes(instance: Instance, say: Say) -> Report:
@@ -234,62 +237,6 @@ def everything(
     async def read(instance: Instance, say: Say) -> Report:
         return await reading.reads(instance, duration * rounds, say)
 
-    found = [_measured(writes, None, say, {}), _measured(read, loaded_home, say, _DAYS)]
+    found = [measured(writes, None, say, {}), measured(read, loaded_home, say, DAYS)]
     report = joined("all", [report for report, _ in found])
-    _print(report, found[0][1], as_json_wanted=as_json, output=output)
-
-
-def _run(
-    measure: Measurement,
-    home: Path | None,
-    *,
-    as_json: bool,
-    output: Path | None,
-    settings: Mapping[str, str] | None = None,
-) -> None:
-    report, versions = _measured(measure, home, _sayer(), settings or {})
-    _print(report, versions, as_json_wanted=as_json, output=output)
-
-
-def _sayer() -> Say:
-    console = Console(stderr=True)
-    return lambda line: console.print(f"[dim]… {line}[/dim]", highlight=False)
-
-
-def _measured(
-    measure: Measurement, home: Path | None, say: Say, settings: Mapping[str, str]
-) -> tuple[Report, dict[str, str]]:
-    find()
-    with instance_in(home, settings) as instance:
-        return asyncio.run(_with_versions(measure, instance, say))
-
-
-async def _with_versions(measure: Measurement, instance: Instance, say: Say) -> tuple[Report, dict[str, str]]:
-    connection = await asyncpg.connect(instance.postgres().url)
-    try:
-        rows = await connection.fetch(
-            "select name, setting from pg_settings where name = any($1)",
-            ["server_version", "synchronous_commit", "fsync"],
-        )
-    finally:
-        await connection.close()
-    told = {row["name"]: row["setting"] for row in rows}
-    versions = {
-        "postgresql": told["server_version"],
-        "synchronous_commit": told["synchronous_commit"],
-        "fsync": told["fsync"],
-        "api_processes": str(len(instance.groups()["api"])),
-    }
-    return await measure(instance, say), versions
-
-
-def _print(report: Report, versions: Mapping[str, str], *, as_json_wanted: bool, output: Path | None) -> None:
-    document = json.dumps(as_json(report, versions), indent=2)
-    if output is not None:
-        output.write_text(document + "\n", encoding="utf-8")
-    if as_json_wanted:
-        typer.echo(document)
-    else:
-        show(report, versions, Console())
-    if not report.passed:
-        raise typer.Exit(1)
+    print_report(report, found[0][1], as_json_wanted=as_json, output=output)

@@ -3,7 +3,6 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from itertools import cycle, islice
 from typing import Final
@@ -14,17 +13,17 @@ import orjson
 from tallystick.auth.keys import load_or_create
 from tallystick.auth.model import Role
 from tallystick.auth.service import TokenGrant, create_token, parse_ttl
+from tallystick.bench.answers import Answers
 from tallystick.bench.instance import Instance, ensure_tenants
-from tallystick.bench.openloop import Answers, post, send_at
+from tallystick.bench.openloop import send_at
 from tallystick.bench.payloads import Payloads
 from tallystick.bench.proof import check_log, log_size
-from tallystick.bench.report import Check, Figure, Latency, Report, at_least, median_of, ratio, under
+from tallystick.bench.report import Check, Figure, Latency, Report, Say, at_least, median_of, ratio, under
+from tallystick.bench.requests import post
 from tallystick.bench.usage import sampled_memory
 from tallystick.bench.writing import BULK_EVENTS, Plan, bulk_load, measure, single_load
 from tallystick.bench.wrk import Load, Running
 from tallystick.settings import Settings
-
-Say = Callable[[str], None]
 
 ACTIVE: Final = 100
 FLOOD_CONNECTIONS: Final = 64

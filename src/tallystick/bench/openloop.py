@@ -8,126 +8,19 @@ hundreds of requests a second, not for thousands: it shares the machine with the
 import asyncio
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Final
-from urllib.parse import urlsplit
 
-from tallystick.errors import ConfigurationError
-
-_LENGTH: Final = b"content-length:"
-_CHUNKED: Final = b"transfer-encoding: chunked"
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One request, ready to be sent.
-
-    Attributes:
-        kind: What it is counted under.
-        raw: All its bytes (HTTP/1.1, keep-alive).
-        expect: The status that counts as success.
-    """
-
-    kind: str
-    raw: bytes
-    expect: int = 200
-
-
-def get(url: str, target: str, token: str, kind: str) -> Request:
-    """Form a GET.
-
-    Args:
-        url: The server's URL.
-        target: Path and query.
-        token: Bearer token.
-        kind: What it is counted under.
-    """
-    host = urlsplit(url).netloc
-    return Request(kind, f"GET {target} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
-
-
-def post(url: str, target: str, token: str, body: bytes, kind: str) -> Request:
-    """Form a POST of a JSON body, which must be answered 201."""
-    head = (
-        f"POST {target} HTTP/1.1\r\nHost: {urlsplit(url).netloc}\r\nAuthorization: Bearer {token}\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
-    return Request(kind, head.encode() + body, expect=201)
-
-
-@dataclass(slots=True)
-class Answers:
-    """What came back.
-
-    Attributes:
-        seconds: Response times by kind, of successes only.
-        failures: Answers of another status than expected, by kind and status; status 0 is a broken connection.
-        elapsed: Seconds from the first due moment to the last answer.
-    """
-
-    seconds: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
-    failures: dict[tuple[str, int], int] = field(default_factory=dict[tuple[str, int], int])
-    elapsed: float = 0.0
-
-    def count(self, request: Request, status: int, seconds: float) -> None:
-        """Note one answer."""
-        if status == request.expect:
-            self.seconds.setdefault(request.kind, []).append(seconds)
-        else:
-            key = (request.kind, status)
-            self.failures[key] = self.failures.get(key, 0) + 1
-
-    def insist(self) -> None:
-        """Refuse figures with failures in them.
-
-        Raises:
-            ConfigurationError: There was one.
-        """
-        if self.failures:
-            listed = ", ".join(f"{count} of {kind}: {status}" for (kind, status), count in self.failures.items())
-            raise ConfigurationError(f"requests failed ({listed}): these figures are worth nothing")
-
-
-class _Connection:
-    """One keep-alive connection that sends a request and reads its answer to the end."""
-
-    def __init__(self, host: str, port: int) -> None:
-        self._host = host
-        self._port = port
-        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
-
-    async def exchange(self, raw: bytes) -> int:
-        """Send and read; returns the status, 0 when the connection broke."""
-        try:
-            if self._streams is None:
-                self._streams = await asyncio.open_connection(self._host, self._port, limit=1 << 24)
-            reader, writer = self._streams
-            writer.write(raw)
-            head = (await reader.readuntil(b"\r\n\r\n")).lower()
-            status = int(head[9:12])
-            if _CHUNKED in head:
-                while size := int((await reader.readuntil(b"\r\n")).split(b";")[0], 16):
-                    await reader.readexactly(size + 2)
-                await reader.readexactly(2)
-            elif (begin := head.find(_LENGTH)) >= 0:
-                end = head.index(b"\r\n", begin)
-                await reader.readexactly(int(head[begin + len(_LENGTH) : end]))
-            if b"connection: close" in head:
-                self.close()
-        except (OSError, asyncio.IncompleteReadError, ValueError):
-            self.close()
-            return 0
-        return status
-
-    def close(self) -> None:
-        """Drop the connection; the next request opens another."""
-        if self._streams is not None:
-            self._streams[1].close()
-            self._streams = None
+from tallystick.bench.answers import Answers, Judge, any_body
+from tallystick.bench.requests import Connection, Request
 
 
 async def send_at(
-    url: str, requests: Iterable[Request], *, rate: float, connections: int, grace: float = 30.0
+    url: str,
+    requests: Iterable[Request],
+    *,
+    rate: float,
+    connections: int,
+    grace: float = 30.0,
+    judge: Judge = any_body,
 ) -> Answers:
     """Send requests, one every ``1 / rate`` seconds.
 
@@ -137,9 +30,9 @@ async def send_at(
         rate: Requests a second.
         connections: Keep-alive connections over which they go, each one request at a time.
         grace: Seconds after the last due moment within which all must be answered, else they count as failed.
+        judge: Looks at each successful answer as soon as it is there.
     """
     prepared = list(requests)
-    parts = urlsplit(url)
     answers = Answers()
     due: asyncio.Queue[tuple[float, Request]] = asyncio.Queue()
     clock = time.perf_counter
@@ -148,12 +41,12 @@ async def send_at(
 
     async def work() -> None:
         nonlocal pending
-        connection = _Connection(parts.hostname or "127.0.0.1", parts.port or 80)
+        connection = Connection(url)
         try:
             while True:
                 moment, request = await due.get()
-                status = await connection.exchange(request.raw)
-                answers.count(request, status, clock() - moment)
+                answer = await connection.exchange(request)
+                answers.count(request, answer, clock() - moment, judge)
                 pending -= 1
                 if pending == 0:
                     finished.set()

@@ -1,7 +1,6 @@
 """How fast a large log is read: four kinds of reads at a constant rate, each with its own percentiles."""
 
 import random
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import cycle, islice
@@ -13,8 +12,9 @@ import httpx
 
 from tallystick.bench.instance import Instance
 from tallystick.bench.loading import HOT, Loaded, recorded
-from tallystick.bench.openloop import Request, get, send_at
-from tallystick.bench.report import Check, Figure, Latency, Report, under
+from tallystick.bench.openloop import send_at
+from tallystick.bench.report import Check, Figure, Latency, Report, Say, under
+from tallystick.bench.requests import Request, get
 from tallystick.bench.usage import Meter
 from tallystick.errors import ConfigurationError
 
@@ -117,9 +117,7 @@ def form_requests(instance: Instance, targets: Targets, count: int) -> list[Requ
     return [next(turn) for turn in islice(turns, count)]
 
 
-async def reads(
-    instance: Instance, seconds: float, say: Callable[[str], None], *, rate: float = RATE, title: str = ""
-) -> Report:
+async def reads(instance: Instance, seconds: float, say: Say, *, rate: float = RATE, title: str = "") -> Report:
     """Measure newest-50, a deep page, a two-day range and by-id at a constant rate over 32 connections."""
     filled = await loaded(instance)
     say("looking for cursors and ids")

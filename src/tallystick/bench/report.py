@@ -5,7 +5,7 @@ import math
 import os
 import platform
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +13,9 @@ from typing import Any
 import psutil
 from rich.console import Console
 from rich.table import Table
+
+Say = Callable[[str], None]
+"""Tells a person what is being done."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,11 +15,9 @@ from tallystick.bench.copying import copier
 from tallystick.bench.instance import Instance, ensure_tenants, probe
 from tallystick.bench.payloads import Payloads
 from tallystick.bench.proof import check_log, log_size
-from tallystick.bench.report import Check, Figure, Report, at_least, median_of, ratio, under
+from tallystick.bench.report import Check, Figure, Report, Say, at_least, median_of, ratio, under
 from tallystick.bench.usage import Groups, Meter
 from tallystick.bench.wrk import Load, Running, send
-
-Say = Callable[[str], None]
 
 SINGLE_CONNECTIONS: Final = 32
 BULK_CONNECTIONS: Final = 4

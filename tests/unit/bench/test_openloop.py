@@ -1,44 +1,12 @@
 """Requests at a constant rate: a slow server must show in the figures of those who waited."""
 
-import asyncio
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
-
 import pytest
 
-from tallystick.bench.openloop import Answers, Request, get, post, send_at
+from canned_answers import CHUNKED, CLOSING, OK, REFUSED, serving
+from tallystick.bench.answers import Answers
+from tallystick.bench.openloop import send_at
+from tallystick.bench.requests import Answer, Request, get, post
 from tallystick.errors import ConfigurationError
-
-Respond = Callable[[bytes], bytes]
-
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n3;x=y\r\nyes\r\n0\r\n\r\n"
-CLOSING = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-REFUSED = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
-
-
-@asynccontextmanager
-async def serving(respond: Respond, seconds: float = 0.0) -> AsyncGenerator[str]:
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while True:
-                head = await reader.readuntil(b"\r\n\r\n")
-                length = next((int(x[15:]) for x in head.lower().split(b"\r\n") if x.startswith(b"content-length:")), 0)
-                body = await reader.readexactly(length)
-                if seconds:
-                    await asyncio.sleep(seconds)
-                answer = respond(head + body)
-                writer.write(answer)
-                if b"close" in answer:
-                    return
-        except (asyncio.IncompleteReadError, ConnectionError):
-            return
-        finally:
-            writer.close()
-
-    server = await asyncio.start_server(handle, "127.0.0.1", 0)
-    async with server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
 def reads(url: str, count: int) -> list[Request]:
@@ -96,6 +64,6 @@ async def test_requests_that_stay_unanswered_are_failures() -> None:
 
 def test_answers_of_the_expected_status_are_no_failures() -> None:
     answers = Answers()
-    answers.count(Request("x", b"", expect=201), 201, 0.5)
+    answers.count(Request("x", b"", expect=201), Answer(201, b""), 0.5)
     answers.insist()
     assert answers.seconds == {"x": [0.5]}

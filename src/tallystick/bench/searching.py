@@ -1,0 +1,111 @@
+"""How fast events are found: questions of each kind by four clients that wait for their answers."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import cycle
+from typing import Final
+from urllib.parse import urlencode
+
+import orjson
+
+from tallystick.bench.arriving import arriving
+from tallystick.bench.closedloop import send_for
+from tallystick.bench.instance import Instance
+from tallystick.bench.loading import HOT, tenants
+from tallystick.bench.questions import KINDS, PAGE, Question, ask
+from tallystick.bench.reading import loaded
+from tallystick.bench.report import Check, Figure, Latency, Report, Say, at_least, percentile, under
+from tallystick.bench.requests import Request, get, post
+from tallystick.bench.usage import Groups, Meter
+
+Questions = Mapping[str, Sequence[Question]]
+
+CONNECTIONS: Final = 4
+BESIDE_ARRIVALS: Final = " while events arrive"
+_WARM_UP_SECONDS: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """What is asked.
+
+    Attributes:
+        title: Begins the names of its figures.
+        url: Where it answers.
+        form: Makes the request of a question.
+        groups: Finds its processes.
+    """
+
+    title: str
+    url: str
+    form: Callable[[Question], Request]
+    groups: Callable[[], Groups]
+
+
+async def search(instance: Instance, seconds: float, say: Say, *, engine: str, rate: float) -> Report:
+    """Measure every kind of question, alone and while events arrive.
+
+    Raises:
+        ConfigurationError: An answer is missing, incomplete or empty.
+    """
+    filled = await loaded(instance)
+    say("making questions of what is stored")
+    questions = ask(instance, filled)
+    tallystick = Searched(engine, instance.url, lambda question: form(instance, question), instance.groups)
+    quiet = await _every_kind(tallystick, questions, seconds, say)
+    whole = len(questions) * (seconds + _WARM_UP_SECONDS)
+    others = tenants()[1:]
+    in_turn = [name for other in others for name in (HOT, other)]
+    async with arriving(instance, in_turn, rate=rate, seconds=whole) as arrivals:
+        busy = await _every_kind(tallystick, questions, seconds, say, beside=BESIDE_ARRIVALS)
+    checks = [check for figure in (*quiet, *busy) for check in _targets(figure)]
+    checks.append(at_least("events that arrive a second", arrivals.figure.events_per_second, 0.99 * rate))
+    return Report("search", (*quiet, *busy, arrivals.figure), tuple(checks))
+
+
+def form(instance: Instance, question: Question) -> Request:
+    """Ask Tallystick: what has words by `POST /logs/search`, all else by `GET /logs`."""
+    parameters = question.parameters()
+    if "q" in parameters:
+        body = orjson.dumps({**parameters, "limit": PAGE})
+        return post(instance.url, "/api/v1/logs/search", instance.token, body, question.kind, expect=200)
+    target = f"/api/v1/logs?{urlencode({**parameters, 'limit': PAGE})}"
+    return get(instance.url, target, instance.token, question.kind)
+
+
+async def _every_kind(
+    searched: Searched, questions: Questions, seconds: float, say: Say, *, beside: str = ""
+) -> list[Figure]:
+    figures: list[Figure] = []
+    for kind in KINDS:
+        name = f"{searched.title}: {kind}{beside}"
+        say(name)
+        requests = cycle([searched.form(question) for question in questions[kind]])
+        await send_for(searched.url, requests, seconds=_WARM_UP_SECONDS, connections=CONNECTIONS)
+        meter = Meter(searched.groups())
+        meter.start()
+        answers = await send_for(searched.url, requests, seconds=seconds, connections=CONNECTIONS, judge=flaw_of)
+        cpu = meter.stop()
+        answers.insist()
+        times = answers.seconds[kind]
+        rate = len(times) / answers.elapsed
+        facts = {"p95_ms": 1000 * percentile(sorted(times), 95), "cpu_ms": 1000 * sum(cpu.values()) / rate}
+        figures.append(Figure(name, rate, answers.elapsed, len(times), Latency.of(times), cpu=cpu, facts=facts))
+    return figures
+
+
+def flaw_of(_request: Request, body: bytes) -> str | None:
+    """What is wrong with a page: it must have items, and be complete."""
+    page = orjson.loads(body)
+    if not page["items"]:
+        return "empty"
+    return None if page.get("complete", True) else "incomplete"
+
+
+def _targets(figure: Figure) -> list[Check]:
+    if figure.latency is None:
+        return []
+    return [
+        under(f"{figure.name}, p50 ms", figure.latency.p50, 10),
+        under(f"{figure.name}, p99 ms", figure.latency.p99, 50),
+    ]
