@@ -67,7 +67,10 @@ def template(prefix: str) -> Dsl:
                 "number_of_shards": 1,
                 "auto_expand_replicas": "0-1",
                 "refresh_interval": "-1",  # after each append, and at no other time
-                "translog.durability": "request",
+                "translog": {
+                    "durability": "request",
+                    "flush_threshold_size": "128mb",
+                },  # merging then drops sources sooner
                 "max_result_window": _MOST_HITS,
                 # Then the newest events come first on disk, and a page of them ends the search.
                 "sort.field": ["occurred_us", "seq"],
