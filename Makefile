@@ -43,8 +43,8 @@ $(VENV)/.synced: requirements.lock pyproject.toml packages/tlog/pyproject.toml $
 setup: $(VENV)/.synced ## Install everything, at the locked versions, into .venv
 
 .PHONY: run
-run: setup ## Run the product: PostgreSQL, worker, API; prints the URLs and a ready token
-	@exec $(BIN)/tallystick up
+run: setup ## Run the product; local servers too with SEARCH=opensearch QUEUE=sqs
+	@exec $(BIN)/tallystick up $(if $(SEARCH),--search $(SEARCH)) $(if $(QUEUE),--queue $(QUEUE))
 
 .PHONY: demo
 demo: setup ## Fill the running instance with a company's activity

@@ -19,6 +19,8 @@ import httpx
 import psutil
 import pytest
 
+from servers import DEADLINE as SERVERS_DEADLINE
+from servers import QUICK_START
 from tallystick.runtime.processes import outliving, working_in
 
 DEADLINE = 90.0
@@ -61,12 +63,12 @@ class Home:
         assert process.returncode == 0, err
         return json.loads(out)
 
-    def up(self, **environment: str) -> "Instance":
+    def up(self, *options: str, **environment: str) -> "Instance":
         """Start everything and wait until it answers."""
-        process = self.spawn("up", "--json", **environment)
+        process = self.spawn("up", "--json", *options, **environment)
         assert process.stdout is not None
         line = b""
-        end = monotonic() + DEADLINE
+        end = monotonic() + (SERVERS_DEADLINE if options else DEADLINE)
         while not line.endswith(b"\n"):
             readable, _, _ = select.select([process.stdout], [], [], max(0, end - monotonic()))
             chunk = os.read(process.stdout.fileno(), 65536) if readable else b""
@@ -75,6 +77,12 @@ class Home:
                 pytest.fail(f"it did not start: {process.communicate()[1].decode()}")
             line += chunk
         return Instance(process, json.loads(line))
+
+    def servers(self) -> list[psutil.Process]:
+        """What runs of the local servers."""
+        return [
+            each for kind in ("opensearch", "elasticmq") for each in working_in(self.folder / kind / "data", "java")
+        ]
 
 
 @dataclass
@@ -107,6 +115,15 @@ class Instance:
         assert answer.status_code == 200, answer.text
         return answer.json()["user_id"]
 
+    def until_indexed(self, seq: int) -> None:
+        """Wait until the search index holds an event of the first tenant."""
+        end = monotonic() + SERVERS_DEADLINE
+        with self.client() as client:
+            answer = client.get("/logs", params={"q": "test"})
+            while answer.status_code != 200 or answer.json()["indexed_through"] < seq:
+                assert monotonic() < end, answer.text
+                answer = client.get("/logs", params={"q": "test"})
+
     def children(self, command: str) -> list[psutil.Process]:
         """Its child processes of a kind."""
         return [child for child in psutil.Process(self.process.pid).children() if command in child.cmdline()]
@@ -127,7 +144,7 @@ def home() -> Generator[Home]:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
         process.communicate(timeout=DEADLINE)
-    for leftover in working_in(made.folder / "data", "postgres"):
+    for leftover in (*working_in(made.folder / "data", "postgres"), *made.servers()):
         leftover.kill()
     shutil.rmtree(made.folder)
 
@@ -254,3 +271,43 @@ def test_logs_are_kept_small_while_everything_runs(home: Home) -> None:
         assert monotonic() < end
     assert all(log.with_name(f"{log.name}.1").stat().st_size >= 9 * 1024 * 1024 for log in logs)
     assert running.stop() == 0
+
+
+def test_local_servers_stand_in_for_a_cloud(home: Home) -> None:
+    options = ("--search", "opensearch", "--queue", "sqs")
+    instance = home.up(*options, TALLYSTICK_QUEUE__SWEEP_INTERVAL="1", **QUICK_START)
+    first = instance.store("ada")
+    opensearch, elasticmq = home.servers()
+    instance.until_indexed(0)
+    assert home.output("queue", "dead")["queues"] == [
+        {"kind": kind, "count": 0, "subjects": []} for kind in ("wake-ups", "jobs")
+    ]
+    assert home.output("queue", "redrive")["queues"] == [{"kind": kind, "moved": 0} for kind in ("wake-ups", "jobs")]
+
+    opensearch.kill()
+    elasticmq.kill()
+    instance.store("bob")
+    instance.until_indexed(1)
+    assert instance.read(first) == "ada"
+    assert not {opensearch.pid, elasticmq.pid} & {each.pid for each in home.servers()}
+
+    instance.process.kill()
+    instance.process.wait()
+    left = home.servers()
+    assert len(left) == 2
+    second = home.up(*options, **QUICK_START)
+    assert outliving(left, DEADLINE) == [], "what a killed supervisor leaves must end"
+    second.until_indexed(1)
+    assert second.stop() == 0
+    assert home.servers() == []
+
+
+def test_a_server_that_is_named_takes_the_place_of_a_local_one(home: Home, elasticmq_url: str) -> None:
+    instance = home.up(
+        "--queue", "sqs", TALLYSTICK_QUEUE__ENDPOINT=elasticmq_url, TALLYSTICK_QUEUE__PREFIX=f"up-{os.getpid()}"
+    )
+    assert home.servers() == []
+    assert instance.run["environment"] == {}
+    instance.store("ada")
+    instance.until_indexed(0)
+    assert instance.stop() == 0

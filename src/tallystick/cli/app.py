@@ -14,6 +14,7 @@ from tallystick.cli.followers import app as followers_app
 from tallystick.cli.importing import import_command
 from tallystick.cli.jobs import app as jobs_app
 from tallystick.cli.processes import migrate_command, serve_command, up, worker_command
+from tallystick.cli.queue import app as queue_app
 from tallystick.cli.reading import load_settings
 from tallystick.cli.tenants import app as tenants_app
 from tallystick.errors import ConfigurationError, TallystickError
@@ -47,11 +48,15 @@ def _before_every_command(
 ) -> None:
     """A self-hosted, multi-tenant audit log API."""
     settings = load_settings()
-    if context.invoked_subcommand in _WITHOUT_DATABASE or settings.database.url is not None:
+    if context.invoked_subcommand in _WITHOUT_DATABASE:
         return
     run = StateDirectory.from_settings(settings).read_run()
-    if run is not None and run.database_url is not None:
+    if run is None:
+        return
+    if run.database_url is not None and settings.database.url is None:
         os.environ["TALLYSTICK_DATABASE__URL"] = run.database_url
+    for name, value in run.environment.items():
+        os.environ.setdefault(name, value)
 
 
 app.command("up")(up)
@@ -64,6 +69,7 @@ app.add_typer(token_app, name="token")
 app.add_typer(tenants_app, name="tenants")
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(followers_app, name="followers")
+app.add_typer(queue_app, name="queue")
 app.add_typer(bench_app, name="bench")
 
 

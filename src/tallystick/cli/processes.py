@@ -2,17 +2,18 @@
 
 import asyncio
 import json
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 import uvloop
 from rich.console import Console
 
 from tallystick.cli.reading import load_settings
-from tallystick.cli.terminal import announcer, reporter
+from tallystick.cli.terminal import announcer, fetch_display, reporter
 from tallystick.database.migrate import Migration, migrate
 from tallystick.database.outage import as_database_down
 from tallystick.runtime.logging import configure_logging
+from tallystick.runtime.servers.standins import StandIn
 from tallystick.runtime.serving import open_socket, serve
 from tallystick.runtime.supervisor import Supervisor
 from tallystick.runtime.worker import run_worker
@@ -20,14 +21,40 @@ from tallystick.settings import Settings
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]
 Watch = Annotated[int | None, typer.Option("--watch", hidden=True, help="Pipe whose end means that nobody supervises.")]
+Search = Annotated[
+    Literal["tantivy", "opensearch"] | None,
+    typer.Option(help="Search engine; a local OpenSearch is run unless TALLYSTICK_SEARCH__URL names one."),
+]
+Queue = Annotated[
+    Literal["embedded", "sqs"] | None,
+    typer.Option(
+        help="Queue; a local ElasticMQ, which speaks SQS, is run unless TALLYSTICK_QUEUE__ENDPOINT names one."
+    ),
+]
 Socket = Annotated[int | None, typer.Option("--socket", hidden=True, help="Listening socket that was inherited.")]
 
 
-def up(*, as_json: AsJson = False) -> None:
+def up(*, search: Search = None, queue: Queue = None, as_json: AsJson = False) -> None:
     """Run everything: PostgreSQL, worker and API, in one state directory."""
     settings = load_settings()
+    stand_ins: list[StandIn] = []
+    if search is not None:
+        settings = settings.model_copy(update={"search": settings.search.model_copy(update={"engine": search})})
+        if search == "opensearch" and settings.search.url is None:
+            stand_ins.append("opensearch")
+    if queue is not None:
+        settings = settings.model_copy(update={"queue": settings.queue.model_copy(update={"kind": queue})})
+        if queue == "sqs" and settings.queue.endpoint is None:
+            stand_ins.append("elasticmq")
     console = Console(highlight=False)
-    asyncio.run(Supervisor(settings, reporter(console, quiet=as_json), announcer(console, as_json=as_json)).run())
+    supervisor = Supervisor(
+        settings,
+        reporter(console, quiet=as_json),
+        announcer(console, as_json=as_json),
+        stand_ins,
+        fetch_display(console, quiet=as_json),
+    )
+    asyncio.run(supervisor.run())
 
 
 def serve_command(*, socket: Socket = None, watch: Watch = None, as_json: AsJson = False) -> None:

@@ -2,12 +2,15 @@
 
 import json
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import asdict
 
 from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from rich.text import Text
 
+from tallystick.runtime.servers.artifacts import Fetching
 from tallystick.runtime.state import Run
 
 
@@ -19,6 +22,21 @@ def reporter(console: Console, *, quiet: bool) -> Callable[[str], None]:
             console.print(Text.assemble(("● ", "dim cyan"), line), soft_wrap=True)
 
     return report
+
+
+def fetch_display(console: Console, *, quiet: bool) -> Fetching:
+    """A `Fetching` that shows a bar while something is fetched."""
+    report = reporter(console, quiet=quiet)
+
+    @contextmanager
+    def fetching(name: str, total: int) -> Generator[Callable[[int], None]]:
+        report(f"fetching {name}, {total / 1_000_000:.0f} MB, this first time only")
+        columns = (TextColumn("  {task.description}"), BarColumn(), DownloadColumn())
+        with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
+            task = progress.add_task(name, total=total)
+            yield lambda here: progress.update(task, completed=min(here, total))
+
+    return fetching
 
 
 def announcer(console: Console, *, as_json: bool) -> Callable[[Run], None]:

@@ -1,7 +1,7 @@
-"""The system account PostgreSQL runs as, and the way it gets to its files.
+"""The system account that servers run as, and the way it gets to its files.
 
-PostgreSQL refuses to run as root. Started by root, it runs as an unprivileged account, which must reach two
-places: the data directory and the programs. Both may lie under a home directory that is closed to others
+PostgreSQL and OpenSearch refuse to run as root. Started by root, they run as an unprivileged account, which must
+reach two places: the data directory and the programs. Both may lie under a home directory that is closed to others
 (mode 0700, usual for root). What is done about that is the least that works:
 
 * The data directory stays where the user put it. Each closed folder above it gets an access-control entry
@@ -71,7 +71,7 @@ class Account:
 
 
 def unprivileged_account(data_dir: Path, report: Callable[[str], None]) -> Account | None:
-    """Choose whom PostgreSQL runs as: None is ourselves, when we are not root.
+    """Choose whom a server runs as: None is ourselves, when we are not root.
 
     Root's choice is the owner of an existing data directory, else the system account ``tallystick``, which
     is made when it is missing, else ``nobody``.
@@ -92,7 +92,7 @@ def unprivileged_account(data_dir: Path, report: Callable[[str], None]) -> Accou
         except KeyError:
             _make_account(report)
     raise ConfigurationError(
-        f"PostgreSQL does not run as root: make an unprivileged system account named {ACCOUNT_NAME}, "
+        f"servers do not run as root here: make an unprivileged system account named {ACCOUNT_NAME}, "
         "or run as another user"
     )
 
@@ -106,7 +106,7 @@ def _make_account(report: Callable[[str], None]) -> None:
             capture_output=True,
         )
         if done.returncode == 0:
-            report(f"system account {ACCOUNT_NAME} made: PostgreSQL refuses to run as root, so it runs as that one")
+            report(f"system account {ACCOUNT_NAME} made: servers that refuse to run as root run as that one")
 
 
 def _may_search(folder: Path, account: Account) -> bool:
@@ -184,8 +184,8 @@ def open_path(target: Path, account: Account, report: Callable[[str], None]) -> 
             _grant_search(folder, account)
         except OSError as error:
             raise ConfigurationError(
-                f"PostgreSQL, which runs as {account.name}, cannot pass through {folder} ({error.strerror}): "
-                "set TALLYSTICK_HOME to a folder it can reach"
+                f"a server that runs as {account.name} cannot pass through {folder} ({error.strerror}): "
+                "set TALLYSTICK_HOME and XDG_CACHE_HOME to folders it can reach"
             ) from error
         report(f"{folder} is closed to others: account {account.name} may now pass through it, not read it")
 

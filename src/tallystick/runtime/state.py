@@ -3,6 +3,8 @@
 ::
 
     data/            PostgreSQL's data directory
+    opensearch/      the local OpenSearch's data and settings, where one was asked for
+    elasticmq/       the local ElasticMQ's settings, where one was asked for
     keys/    0700    secret key files
     tokens/  0700    admin.jwt, the token of the first run
     logs/    0700    what each process wrote, one file each and its older parts
@@ -17,7 +19,7 @@ import os
 import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from tallystick.errors import ConfigurationError
@@ -37,6 +39,7 @@ class Run:
         database_url: PostgreSQL as the schema's owner, for the commands that work on it directly; None when it is
             set from outside.
         pid: The supervisor's process.
+        environment: Settings of the local servers in it, for commands that need them.
     """
 
     url: str
@@ -46,6 +49,7 @@ class Run:
     database_url: str | None
     pid: int
     version: str
+    environment: dict[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""`tallystick up`: PostgreSQL, API processes and worker under one supervisor, in one state directory."""
+"""`tallystick up`: servers, API processes and worker under one supervisor, in one state directory."""
 
 import asyncio
 import os
@@ -6,7 +6,7 @@ import shutil
 import signal
 import socket
 import sys
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -21,6 +21,8 @@ from tallystick.runtime.listener import listen, url_of
 from tallystick.runtime.logfiles import keep_bounded
 from tallystick.runtime.postgres import EmbeddedPostgres, server_settings, socket_directory
 from tallystick.runtime.readiness import until_it_answers
+from tallystick.runtime.servers.artifacts import Fetching, untold
+from tallystick.runtime.servers.standins import StandIn, prepare_stand_in
 from tallystick.runtime.state import Run, StateDirectory
 from tallystick.runtime.stopping import stop_event
 from tallystick.settings import Settings
@@ -28,6 +30,8 @@ from tallystick.settings import Settings
 _RECOVERY_SECONDS = 900.0
 _PROBE_PAUSE = 0.05
 _ORPHANS_SECONDS = 10.0
+_OWN_FLOORS = 2
+"""Below them stand servers that are not ours."""
 
 Report = Callable[[str], None]
 
@@ -46,11 +50,15 @@ class Supervisor:
     Attributes:
         report: Told, in words for a person, of each step and of every death.
         announce: Given the running instance once it answers.
+        stand_ins: Local servers to run besides PostgreSQL.
+        fetching: Told how far the first fetch of one is.
     """
 
     settings: Settings
     report: Report
     announce: Callable[[Run], None]
+    stand_ins: Sequence[StandIn] = ()
+    fetching: Fetching = untold
 
     async def run(self) -> None:
         """Run until SIGINT or SIGTERM; a second one hurries the end.
@@ -62,7 +70,7 @@ class Supervisor:
         floors: list[list[Child]] = []
 
         def hurry() -> None:
-            for child in (child for floor in floors[1:] for child in floor):
+            for child in (child for floor in floors[_OWN_FLOORS:] for child in floor):
                 child.send(signal.SIGINT)
 
         stop = stop_event(None, hurry)
@@ -112,9 +120,10 @@ class Supervisor:
             self.report("PostgreSQL answers")
         else:
             floors.append([])
+        found_by = await self._start_stand_ins(state, floors)
         await prepare_database(settings, self.report)
         ensure_admin_token(settings, state.admin_token, self.report)
-        specs = self._own_specs(settings, state, listener, watched)
+        specs = self._own_specs(settings, state, listener, watched, found_by)
         workers = [Child(specs[0], self.report)]
         doors = [Child(spec, self.report) for spec in specs[1:]]
         floors.extend((workers, doors))
@@ -129,9 +138,24 @@ class Supervisor:
             database_url=_embedded_url(self.settings, settings),
             pid=os.getpid(),
             version=__version__,
+            environment=found_by,
         )
         state.write_run(run)
         self.announce(run)
+
+    async def _start_stand_ins(self, state: StateDirectory, floors: list[list[Child]]) -> dict[str, str]:
+        """Start the local servers; returns the settings by which others find them."""
+        floor: list[Child] = []
+        floors.append(floor)
+        found_by: dict[str, str] = {}
+        for kind in self.stand_ins:
+            prepared = await prepare_stand_in(kind, state, self.report, self.fetching)
+            child = Child(prepared.spec, self.report)
+            floor.append(child)
+            await child.start()
+            found_by |= prepared.environment
+            self.report(f"{prepared.spec.name} answers")
+        return found_by
 
     def _postgres(self, state: StateDirectory) -> EmbeddedPostgres:
         return EmbeddedPostgres(
@@ -169,7 +193,12 @@ class Supervisor:
         )
 
     def _own_specs(
-        self, settings: Settings, state: StateDirectory, listener: socket.socket, watched: int
+        self,
+        settings: Settings,
+        state: StateDirectory,
+        listener: socket.socket,
+        watched: int,
+        found_by: Mapping[str, str],
     ) -> list[ChildSpec]:
         """The worker's and then the API processes' specs."""
         url = settings.database.url
@@ -178,6 +207,9 @@ class Supervisor:
             "TALLYSTICK_HOME": str(state.home),
             "TALLYSTICK_KEY_DIR": str(state.keys),
             "TALLYSTICK_DATABASE__URL": url.get_secret_value() if url else "",
+            "TALLYSTICK_SEARCH__ENGINE": settings.search.engine,
+            "TALLYSTICK_QUEUE__KIND": settings.queue.kind,
+            **found_by,
         }
         if settings.api.processes > 1:
             environment["PROMETHEUS_MULTIPROC_DIR"] = str(state.metrics)

@@ -12,7 +12,8 @@ import os
 import shutil
 import sys
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -22,12 +23,14 @@ from xml.sax.saxutils import escape
 from tallystick.errors import ConfigurationError
 from tallystick.runtime.servers.cache import kept
 
-FetchProgress: TypeAlias = Callable[[str, int, int], None]
-"""Told of a fetch: whose, how many bytes are here, and how many there will be."""
+Fetching: TypeAlias = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
+"""Entered for a fetch, with what is fetched and its size in bytes; gives what is told how many bytes are here."""
 
 
-def untold(_name: str, _here: int, _total: int) -> None:
-    """Tell nobody."""
+@contextmanager
+def untold(_name: str, _total: int) -> Generator[Callable[[int], None]]:
+    """A `Fetching` that tells nobody."""
+    yield lambda _: None
 
 
 _LISTS: Final = files("tallystick.runtime.servers")
@@ -75,11 +78,11 @@ class Bundle:
         lines = (line.split() for line in self._text().splitlines() if line and not line.startswith("#"))
         return tuple(Artifact(coordinates, int(size), sha256) for sha256, size, coordinates in lines)
 
-    async def installed(self, progress: FetchProgress, prune: Sequence[str] = ()) -> Path:
+    async def installed(self, fetching: Fetching, prune: Sequence[str] = ()) -> Path:
         """The folder of the files, with archives unpacked; fetched the first time.
 
         Args:
-            progress: See `FetchProgress`.
+            fetching: See `Fetching`.
             prune: Folders that are removed after unpacking.
 
         Raises:
@@ -90,7 +93,7 @@ class Bundle:
         async def make(folder: Path) -> None:
             repository = folder / "repository"
             repository.mkdir()
-            await self._fetch(repository, progress)
+            await self._fetch(repository, fetching)
             await asyncio.to_thread(self._lay_out, repository, folder)
             for each in (repository, *(folder / path for path in prune)):
                 await asyncio.to_thread(shutil.rmtree, each)
@@ -100,16 +103,15 @@ class Bundle:
     def _text(self) -> str:
         return _LISTS.joinpath(self.lock).read_text()
 
-    async def _fetch(self, repository: Path, progress: FetchProgress) -> None:
+    async def _fetch(self, repository: Path, fetching: Fetching) -> None:
         artifacts = self.artifacts()
-        total = sum(each.size for each in artifacts)
-        watching = asyncio.create_task(_watch(repository, lambda size: progress(self.name, min(size, total), total)))
-        try:
-            await self._run(_command(repository, [each.coordinates for each in artifacts]))
-        finally:
-            watching.cancel()
-            await asyncio.wait([watching])
-        progress(self.name, total, total)
+        with fetching(f"{self.name} {self.version}", sum(each.size for each in artifacts)) as tell:
+            watching = asyncio.create_task(_watch(repository, tell))
+            try:
+                await self._run(_command(repository, [each.coordinates for each in artifacts]))
+            finally:
+                watching.cancel()
+                await asyncio.wait([watching])
 
     async def _run(self, command: Sequence[str]) -> None:
         process = await asyncio.create_subprocess_exec(

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from tallystick.runtime.servers.artifacts import Bundle, FetchProgress, untold
+from tallystick.runtime.servers.artifacts import Bundle, Fetching, untold
 from tallystick.runtime.servers.java import java_home
 from tallystick.runtime.servers.local import HOST, LocalServer, ServerFolder, plain_environment
 
@@ -30,11 +30,9 @@ _LOGGING: Final = """\
 """
 
 
-async def prepare(
-    folder: Path, port: int, report: Callable[[str], None], progress: FetchProgress = untold
-) -> LocalServer:
+async def prepare(folder: Path, port: int, report: Callable[[str], None], fetching: Fetching = untold) -> LocalServer:
     """Make all that the server needs, fetching it the first time. See `opensearch.prepare`."""
-    home = await BUNDLE.installed(progress)
+    home = await BUNDLE.installed(fetching)
     own = ServerFolder.make(folder, report)
     own.reach(home / "lib")
     java = await java_home(own.account)

@@ -5,7 +5,8 @@ import os
 import shutil
 import signal
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -96,8 +97,8 @@ def free_port() -> int:
 
 
 def plain_environment(**more: str) -> dict[str, str]:
-    """Ours without what would change a server or reveal our own settings."""
-    kept = ("PATH", "LANG", "TZ")
+    """Ours without what would change a server or reveal our own settings; but what is meant for any Java holds."""
+    kept = ("PATH", "LANG", "TZ", "JAVA_TOOL_OPTIONS")
     return {**{name: os.environ[name] for name in kept if name in os.environ}, **more}
 
 
@@ -123,13 +124,9 @@ class ServerFolder:
             ConfigurationError: It cannot be made, or the account cannot reach it.
         """
         made = cls(path, unprivileged_account(path / "data", report), report)
-        try:
+        with made._making():
             path.mkdir(parents=True, exist_ok=True)
             path.chmod(0o700 if made.account is None else 0o711)
-        except OSError as error:
-            raise ConfigurationError(
-                f"cannot make {path} ({error.strerror}): mend its permissions, or choose another TALLYSTICK_HOME"
-            ) from error
         made.reach(path / "data")
         return made
 
@@ -149,14 +146,28 @@ class ServerFolder:
         Args:
             name: Its name.
             texts: Files that are all it holds; None leaves what is in it.
+
+        Raises:
+            ConfigurationError: It cannot be made.
         """
         folder = self.path / name
-        if texts is not None:
-            shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(mode=0o700, exist_ok=True)
-        for file, text in (texts or {}).items():
-            (folder / file).write_text(text)
-        if self.account is not None:
-            for each in (folder, *(folder / file for file in texts or {})):
-                os.chown(each, self.account.uid, self.account.gid, follow_symlinks=False)
+        with self._making():
+            if texts is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(mode=0o700, exist_ok=True)
+            for file, text in (texts or {}).items():
+                (folder / file).write_text(text)
+            if self.account is not None:
+                for each in (folder, *(folder / file for file in texts or {})):
+                    os.chown(each, self.account.uid, self.account.gid, follow_symlinks=False)
         return folder
+
+    @contextmanager
+    def _making(self) -> Generator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise ConfigurationError(
+                f"cannot make {error.filename or self.path} ({error.strerror}): make room or mend its permissions, or "
+                "choose another folder with TALLYSTICK_HOME"
+            ) from error

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from tallystick.runtime.servers.artifacts import Bundle, FetchProgress, untold
+from tallystick.runtime.servers.artifacts import Bundle, Fetching, untold
 from tallystick.runtime.servers.java import java_home
 from tallystick.runtime.servers.local import HOST, LocalServer, ServerFolder, plain_environment
 
@@ -33,21 +33,19 @@ rootLogger.appenderRef.console.ref = console
 """
 
 
-async def prepare(
-    folder: Path, port: int, report: Callable[[str], None], progress: FetchProgress = untold
-) -> LocalServer:
+async def prepare(folder: Path, port: int, report: Callable[[str], None], fetching: Fetching = untold) -> LocalServer:
     """Make all that the server needs, fetching it the first time.
 
     Args:
         folder: Its data and settings; kept from one run to the next.
         port: Of the HTTP interface.
         report: Told of all out of the ordinary that is done.
-        progress: Told how far the fetch is.
+        fetching: Told how far the fetch is.
 
     Raises:
         ConfigurationError: Something that a person must mend.
     """
-    home = await BUNDLE.installed(progress, _PRUNED)
+    home = await BUNDLE.installed(fetching, _PRUNED)
     own = ServerFolder.make(folder, report)
     own.reach(home / "lib")
     java = await java_home(own.account)
