@@ -12,10 +12,10 @@ from typing import Annotated, Any, Final, TypeAlias
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from tallystick.cli.jobs import as_document, broken_off, job_service, watch
 from tallystick.cli.reading import load_settings
+from tallystick.cli.tables import print_table
 from tallystick.database.pools import Database
 from tallystick.errors import ConfigurationError, UnavailableError
 from tallystick.followers import queries
@@ -39,6 +39,8 @@ _FAULTS: Final = (
     ("doubled", "in the index more than once"),
     ("unfindable", "not found by what is in them"),
 )
+
+_INDEX_COLUMNS: Final = ("#indexed", "#MB", "#through")
 
 IndexTold: TypeAlias = IndexState | str | None
 """How far an index is, or what is wrong with it; None for a follower that keeps none."""
@@ -89,11 +91,8 @@ def status(
         typer.echo(json.dumps({"followers": [asdict(standing) for standing in standings], "logs": logs}))
         return
     if rows:
-        table = Table("tenant", "log", "follower", "head", "cursor", "behind", "for", "quarantined", "index")
-        for lag, index in rows:
-            numbers = (str(lag.size - 1), str(lag.seq), f"{lag.events:,}", f"{lag.seconds:,.0f} s")
-            table.add_row(lag.tenant_id, lag.log, lag.follower, *numbers, f"{lag.quarantined:,}", _index_text(index))
-        Console().print(table)
+        columns = ("tenant", "log", "follower", "#head", "#cursor", "#behind", "#for", "#quarantined", *_INDEX_COLUMNS)
+        print_table(columns, (_row(lag, index) for lag, index in rows))
     for standing in standings:
         typer.echo(standing.summary)
 
@@ -123,10 +122,14 @@ def _index_json(index: IndexTold) -> object:
     return asdict(index) if isinstance(index, IndexState) else index
 
 
-def _index_text(index: IndexTold) -> str:
-    if not isinstance(index, IndexState):
-        return index or ""
-    return f"{index.documents:,} events, {index.bytes / 1_000_000:,.1f} MB, through {index.through}"
+def _row(lag: Lag, index: IndexTold) -> tuple[str, ...]:
+    cells = (lag.tenant_id, lag.log, lag.follower, str(lag.size - 1), str(lag.seq), f"{lag.events:,}")
+    indexed = ("", "", "")
+    if isinstance(index, IndexState):
+        indexed = (f"{index.documents:,}", f"{index.bytes / 1_000_000:,.1f}", str(index.through))
+    elif index is not None:
+        indexed = (index, "", "")
+    return (*cells, f"{lag.seconds:,.0f} s", f"{lag.quarantined:,}", *indexed)
 
 
 @app.command("reset")
@@ -218,13 +221,13 @@ def quarantine(*, tenant: OneTenant = None, as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps({"events": [{**asdict(each), "quarantined_at": _moment(each)} for each in found]}))
         return
-    table = Table("tenant", "log", "follower", "seq", "error", "since")
-    for each in found:
-        table.add_row(each.tenant_id, each.log, each.follower, str(each.seq), each.error, _moment(each))
-    if found:
-        Console().print(table)
-    else:
+    if not found:
         typer.echo("nothing is quarantined")
+        return
+    print_table(
+        ("tenant", "log", "follower", "#seq", "error", "since"),
+        ((each.tenant_id, each.log, each.follower, str(each.seq), each.error, _moment(each)) for each in found),
+    )
 
 
 def _moment(each: Quarantined) -> str:

@@ -9,10 +9,10 @@ from typing import Annotated, Any, Final, TypeVar
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from tallystick.auth.keys import load_or_create
 from tallystick.cli.reading import load_settings
+from tallystick.cli.tables import print_table
 from tallystick.database.pools import Database
 from tallystick.errors import NotFoundError
 from tallystick.jobs.model import Job, JobState
@@ -66,12 +66,26 @@ def list_command(
     if as_json:
         typer.echo(json.dumps({"jobs": [as_document(job) for job in jobs]}))
         return
-    table = Table("id", "tenant", "log", "kind", "state", "done", "made")
-    for job in jobs:
-        done = fraction(job)
-        made = f"{job.created_at:%Y-%m-%d %H:%M:%S}"
-        table.add_row(job.id, job.tenant_id, job.log, job.kind, job.state, "" if done is None else f"{done:.0%}", made)
-    Console().print(table)
+    print_table(
+        ("id", "tenant", "log", "kind", "state", "#done", "made"),
+        (
+            (
+                job.id,
+                job.tenant_id,
+                job.log or "",
+                job.kind,
+                job.state,
+                _share(job),
+                f"{job.created_at:%Y-%m-%d %H:%M:%S}",
+            )
+            for job in jobs
+        ),
+    )
+
+
+def _share(job: Job) -> str:
+    done = fraction(job)
+    return "" if done is None else f"{done:.0%}"
 
 
 @app.command("show")
