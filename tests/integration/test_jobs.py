@@ -1,20 +1,24 @@
 """Jobs over a real database: run once, gone on with after a crash, ended on request."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import pytest
 
+from tallystick.auth.keys import SigningKeys
 from tallystick.database.pools import Database
-from tallystick.errors import SearchDownError
+from tallystick.errors import SearchDownError, UnavailableError
 from tallystick.followers.embedded import EmbeddedQueue
 from tallystick.jobs import queries
 from tallystick.jobs.model import MAX_ATTEMPTS, Job, JobFailedError, JobState, Progress
 from tallystick.jobs.queries import JobFilter, JobPlace
 from tallystick.jobs.runner import JobRunner
+from tallystick.jobs.service import JobService
+from tallystick.ports import Message, QueueKind
+from tallystick.query.cursor import CursorCodec
 
 TENANT = "_platform"
 AUTHOR = {"issuer": "tallystick", "subject": "ada"}
@@ -198,3 +202,36 @@ async def test_jobs_are_listed_from_the_newest(database: Database) -> None:
     assert [job.created_at for job in listed] == sorted((job.created_at for job in jobs), reverse=True)
     assert [job.id for job in back] == [job.id for job in listed[1:4]]
     assert none == []
+
+
+class Down:
+    """A queue that does not answer."""
+
+    async def wake(self, sizes: Mapping[int, int]) -> None:
+        raise UnavailableError("away")
+
+    async def submit(self, job_id: str) -> None:
+        raise UnavailableError("away")
+
+    async def receive(self, kind: QueueKind, *, limit: int, wait: float) -> Sequence[Message]:
+        raise UnavailableError("away")
+
+    async def done(self, kind: QueueKind, messages: Sequence[Message]) -> None:
+        raise UnavailableError("away")
+
+
+async def test_a_job_of_which_no_message_told_is_found_by_the_sweep(database: Database, log_id: int) -> None:
+    async def work(_: Job, __: Progress) -> None:
+        return
+
+    service = JobService(database, Down(), CursorCodec(SigningKeys("k1", {"k1": b"thirty-two bytes of a secret ..."})))
+    job = await service.create(TENANT, log_id, "work", {}, AUTHOR)
+    handlers = {"work": Kind(work, [])}
+    runner = asyncio.create_task(JobRunner(database, Down(), handlers, sweep_seconds=0.2).run())
+    try:
+        ended = await until(database, job, lambda job: job.state.ended)
+    finally:
+        runner.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await runner
+    assert ended.state == JobState.SUCCEEDED
