@@ -76,14 +76,15 @@ class SearchService:
             found = SearchPage(await self._reader.by_time(log_id, listing))
         else:
             # What the index claims of filters is checked on every body; what of words, the engines agree about.
-            judge = compile_predicate(conjunction(listing.filters, narrowing))
+            judged = conjunction(listing.filters, narrowing)
+            judge = None if isinstance(judged, Everything) else compile_predicate(judged)
             found = await self._find(log_id, listing, wanted, judge)
         if not query.highlight:
             return found
         words = words_of(query.text)
         return replace(found, highlights=tuple(highlight(_parse(item), words) for item in found.page.items))
 
-    async def _find(self, log_id: int, listing: ListQuery, wanted: Node, judge: Predicate) -> SearchPage:
+    async def _find(self, log_id: int, listing: ListQuery, wanted: Node, judge: Predicate | None) -> SearchPage:
         binding = binding_of(log_id, wanted, listing)
         start = None if listing.cursor is None else self._cursors.decode(listing.cursor, binding)
         backwards = start is not None and start.backwards
@@ -113,7 +114,9 @@ class SearchService:
             await self._report_damage(log_id)
             raise SearchDownError("the search index is damaged and is being made anew", retry_after=5) from error
 
-    async def _read(self, log_id: int, places: list[Hit], judge: Predicate) -> tuple[list[Hit], list[StoredEvent]]:
+    async def _read(
+        self, log_id: int, places: list[Hit], judge: Predicate | None
+    ) -> tuple[list[Hit], list[StoredEvent]]:
         """Read what lies at places; which of them were looked at before the page was large enough, and what passed."""
         looked_at: list[Hit] = []
         shown: list[StoredEvent] = []
@@ -126,7 +129,7 @@ class SearchService:
                     return looked_at, shown
                 looked_at.append(place)
                 event = events.get(place.seq)  # None: removed since it was indexed
-                if event is not None and judge(_parse(event.body)):
+                if event is not None and (judge is None or judge(_parse(event.body))):
                     shown.append(event)
                     size += len(event.body)
         return looked_at, shown

@@ -107,29 +107,24 @@ class Tails:
         Raises:
             DatabaseDownError: PostgreSQL does not answer.
         """
+        head = await self._source.size(log_id) - 1
         kept = self._logs.setdefault(log_id, _Kept(self._max_events, self._max_bytes))
         self._logs.move_to_end(log_id)
         async with kept.lock:
-            await self._catch_up(log_id, kept, through)
+            await self._catch_up(log_id, kept, through, head)
             tail = Tail(kept.newer_than(through), complete=kept.after <= through)
             kept.forget(through)
         self._let_go()
         return tail
 
-    async def _catch_up(self, log_id: int, kept: _Kept, through: int) -> None:
-        head = None
+    async def _catch_up(self, log_id: int, kept: _Kept, through: int, head: int) -> None:
         if not kept.covers(through):
-            head = await self._source.size(log_id) - 1
             kept.restart(max(through, head - self._max_events))
-        while head is None or kept.through < head:
+        while kept.through < head:
             stretch = await self._source.read(
                 log_id, kept.through, kept.received_us, limit=_BATCH_EVENTS, max_bytes=_BATCH_BYTES
             )
             await kept.extend(stretch)
-            if stretch.ended:
-                break
-            if head is None:
-                head = await self._source.size(log_id) - 1
 
     def _let_go(self) -> None:
         total = sum(kept.bytes for kept in self._logs.values())
