@@ -9,7 +9,12 @@ import httpx
 
 from tallystick.errors import ConfigurationError, UnavailableError
 
-_BUSY: Final = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE)
+_BUSY: Final = (
+    HTTPStatus.REQUEST_TIMEOUT,
+    HTTPStatus.TOO_MANY_REQUESTS,
+    HTTPStatus.BAD_GATEWAY,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+)
 _LONGEST_PAUSE: Final = 15.0
 
 
@@ -32,7 +37,7 @@ def connect(url: str, token: str) -> httpx.Client:
 
 
 def post(client: httpx.Client, path: str, *, patience: float = 60, **request: Any) -> httpx.Response:  # noqa: ANN401
-    """Post, and again while the answer is 429, 502 or 503 or there is none. Only for what is safe to send again.
+    """Post, and again while the answer is 408, 429, 502 or 503 or there is none. Only for what is safe to send again.
 
     Args:
         client: As `connect` makes it.
