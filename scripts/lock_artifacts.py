@@ -41,8 +41,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             lines = resolve(module.COORDINATES, Path(folder))
         head = "# Made by scripts/lock_artifacts.py: SHA-256, bytes, Maven coordinates."
-        (PACKAGE / module.BUNDLE.lock).write_text("\n".join((head, *lines, "")))
-        print(f"{module.BUNDLE.lock}: {len(lines)} files")
+        (PACKAGE / module.BUNDLE.lock.name).write_text("\n".join((head, *lines, "")))
+        print(f"{module.BUNDLE.lock.name}: {len(lines)} files")
 
 
 if __name__ == "__main__":

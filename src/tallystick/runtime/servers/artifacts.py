@@ -15,7 +15,7 @@ import zipfile
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Final, TypeAlias
 from xml.sax.saxutils import escape
@@ -33,7 +33,6 @@ def untold(_name: str, _total: int) -> Generator[Callable[[int], None]]:
     yield lambda _: None
 
 
-_LISTS: Final = files("tallystick.runtime.servers")
 _LOOK_SECONDS: Final = 0.2
 _LAST_LINES: Final = 3
 
@@ -66,16 +65,16 @@ class Bundle:
     Attributes:
         name: The server's, for a person.
         version: The server's.
-        lock: Name of the list.
+        lock: The list.
     """
 
     name: str
     version: str
-    lock: str
+    lock: Traversable
 
     def artifacts(self) -> tuple[Artifact, ...]:
         """The files that the list names."""
-        lines = (line.split() for line in self._text().splitlines() if line and not line.startswith("#"))
+        lines = (line.split() for line in self.lock.read_text().splitlines() if line and not line.startswith("#"))
         return tuple(Artifact(coordinates, int(size), sha256) for sha256, size, coordinates in lines)
 
     async def installed(self, fetching: Fetching, prune: Sequence[str] = ()) -> Path:
@@ -88,7 +87,7 @@ class Bundle:
         Raises:
             ConfigurationError: They cannot be fetched, or are not what the list says.
         """
-        digest = hashlib.sha256("\n".join((self._text(), *prune)).encode()).hexdigest()[:8]
+        digest = hashlib.sha256("\n".join((self.lock.read_text(), *prune)).encode()).hexdigest()[:8]
 
         async def make(folder: Path) -> None:
             repository = folder / "repository"
@@ -99,9 +98,6 @@ class Bundle:
                 await asyncio.to_thread(shutil.rmtree, each)
 
         return await kept(f"{self.name.lower()}-{self.version}-{digest}", make)
-
-    def _text(self) -> str:
-        return _LISTS.joinpath(self.lock).read_text()
 
     async def _fetch(self, repository: Path, fetching: Fetching) -> None:
         artifacts = self.artifacts()

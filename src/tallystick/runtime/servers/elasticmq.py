@@ -1,6 +1,7 @@
 """ElasticMQ on this machine: a server that speaks SQS, in memory. What is lost with it, the worker's sweeps find."""
 
 from collections.abc import Callable
+from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
@@ -10,7 +11,7 @@ from tallystick.runtime.servers.local import HOST, LocalServer, ServerFolder, pl
 
 VERSION: Final = "1.7.1"
 COORDINATES: Final = f"org.elasticmq:elasticmq-server_3:{VERSION}:jar"
-BUNDLE: Final = Bundle("ElasticMQ", VERSION, "elasticmq.lock")
+BUNDLE: Final = Bundle("ElasticMQ", VERSION, files("tallystick.runtime.servers") / "elasticmq.lock")
 
 _CONFIGURATION: Final = """\
 include classpath("application.conf")

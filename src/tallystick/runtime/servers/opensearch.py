@@ -5,6 +5,7 @@ The distribution is the one that OpenSearch's own plugins are tested with: a who
 """
 
 from collections.abc import Callable
+from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +15,7 @@ from tallystick.runtime.servers.local import HOST, LocalServer, ServerFolder, pl
 
 VERSION: Final = "3.8.0"
 COORDINATES: Final = f"org.opensearch.distribution.integ-test-zip:opensearch:{VERSION}:zip"
-BUNDLE: Final = Bundle("OpenSearch", VERSION, "opensearch.lock")
+BUNDLE: Final = Bundle("OpenSearch", VERSION, files("tallystick.runtime.servers") / "opensearch.lock")
 
 _PRUNED: Final = ("modules/analysis-common",)
 """Its Thai analyzer needs locale data that the trimmed Java lacks: with it no index could be made."""
