@@ -204,30 +204,25 @@ async def test_jobs_are_listed_from_the_newest(database: Database) -> None:
     assert none == []
 
 
-class Down:
+class Mute(EmbeddedQueue):
     """A queue that does not answer."""
 
-    async def wake(self, sizes: Mapping[int, int]) -> None:
-        raise UnavailableError("away")
-
     async def submit(self, job_id: str) -> None:
-        raise UnavailableError("away")
+        raise UnavailableError(f"tells nobody of {job_id}")
 
     async def receive(self, kind: QueueKind, *, limit: int, wait: float) -> Sequence[Message]:
-        raise UnavailableError("away")
-
-    async def done(self, kind: QueueKind, messages: Sequence[Message]) -> None:
-        raise UnavailableError("away")
+        raise UnavailableError(f"gives none of {limit} {kind} in {wait} s")
 
 
 async def test_a_job_of_which_no_message_told_is_found_by_the_sweep(database: Database, log_id: int) -> None:
     async def work(_: Job, __: Progress) -> None:
         return
 
-    service = JobService(database, Down(), CursorCodec(SigningKeys("k1", {"k1": b"thirty-two bytes of a secret ..."})))
+    queue = Mute(database, [])
+    service = JobService(database, queue, CursorCodec(SigningKeys("k1", {"k1": b"thirty-two bytes of a secret ..."})))
     job = await service.create(TENANT, log_id, "work", {}, AUTHOR)
     handlers = {"work": Kind(work, [])}
-    runner = asyncio.create_task(JobRunner(database, Down(), handlers, sweep_seconds=0.2).run())
+    runner = asyncio.create_task(JobRunner(database, queue, handlers, sweep_seconds=0.2).run())
     try:
         ended = await until(database, job, lambda job: job.state.ended)
     finally:
