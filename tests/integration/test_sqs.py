@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from queue_conformance import assert_empty
 from sqs_proxy import Refusal, SqsProxy, sqs_proxy
-from sqs_queues import open_queue, queue_settings
+from sqs_queues import kill_messages, open_queue, queue_settings
 from tallystick.adapters.sqs.client import Sqs, is_loopback
 from tallystick.adapters.sqs.queue import SqsQueue
 from tallystick.errors import ConfigurationError, UnavailableError
@@ -153,17 +153,12 @@ async def test_a_receipt_that_is_too_old_is_no_fault(elasticmq_url: str) -> None
 
 async def test_dead_letters_are_shown_and_given_out_again(elasticmq_url: str) -> None:
     settings = queue_settings(elasticmq_url)
-    async with SqsQueue(settings) as queue, Sqs(settings) as sqs:
+    async with SqsQueue(settings) as queue:
         jobs = [f"job-{number:02}" for number in range(13)]
         for job_id in jobs:
             await queue.submit(job_id)
-        url = (await sqs.call("get_queue_url", QueueName=f"{settings.prefix}-jobs.fifo"))["QueueUrl"]
-        await sqs.call("set_queue_attributes", QueueUrl=url, Attributes={"VisibilityTimeout": "0"})
         assert await queue.redrive("jobs") == 0
-        async with asyncio.timeout(DEADLINE):
-            while (await queue.dead("jobs")).count < len(jobs):
-                await queue.receive("jobs", limit=100, wait=0)
-        await sqs.call("set_queue_attributes", QueueUrl=url, Attributes={"VisibilityTimeout": "30"})
+        await kill_messages(settings, queue, "jobs", len(jobs))
         await assert_empty(queue, "jobs")
 
         for _ in range(2):  # to look changes nothing

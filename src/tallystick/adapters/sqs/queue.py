@@ -118,12 +118,13 @@ class SqsQueue:
             dead=True,
             AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
         )
+        count = sum(int(number) for number in answer["Attributes"].values())
         seen: list[Entry] = []
-        while len(seen) < limit and (messages := await self._take_dead(kind, min(_BATCH, limit - len(seen)))):
+        most = min(limit, count)
+        while len(seen) < most and (messages := await self._take_dead(kind, min(_BATCH, most - len(seen)))):
             seen += messages
         back = [{"ReceiptHandle": message["ReceiptHandle"], "VisibilityTimeout": 0} for message in seen]
         await self._batches(kind, "change_message_visibility_batch", back, dead=True)
-        count = sum(int(number) for number in answer["Attributes"].values())
         return DeadLetters(kind, count, tuple(message["Body"] for message in seen))
 
     async def redrive(self, kind: QueueKind) -> int:
@@ -145,7 +146,12 @@ class SqsQueue:
 
     async def _take_dead(self, kind: QueueKind, limit: int) -> Sequence[Entry]:
         answer = await self._call(
-            kind, "receive_message", dead=True, MaxNumberOfMessages=limit, VisibilityTimeout=_REDRIVE_SECONDS
+            kind,
+            "receive_message",
+            dead=True,
+            MaxNumberOfMessages=limit,
+            WaitTimeSeconds=1,  # else not all of its servers are asked
+            VisibilityTimeout=_REDRIVE_SECONDS,
         )
         return answer.get("Messages", ())
 

@@ -20,6 +20,8 @@ _MINUTE, _DAY = 60, 86_400
 _COMMON: Final = {
     "FifoQueue": "true",
     "ContentBasedDeduplication": "false",
+    "DeduplicationScope": "messageGroup",
+    "FifoThroughputLimit": "perMessageGroupId",
     "VisibilityTimeout": str(VISIBILITY_SECONDS),
 }
 _RETENTION: Final = {"wake-ups": 5 * _MINUTE, "jobs": _DAY}
