@@ -87,7 +87,9 @@ async def test_events_lie_in_a_partition_of_their_own_day(filled: Loaded, owner:
 
 async def test_a_second_load_does_nothing(filled: Loaded, owner: Connection, database: Database) -> None:
     assert await load(url_of(database.settings), EVENTS, PARTITIONS) == filled
-    assert await owner.fetchval("select count(*) from tallystick.events") == EVENTS + (len(tenants()) - 1) * filled.beside
+    assert (
+        await owner.fetchval("select count(*) from tallystick.events") == EVENTS + (len(tenants()) - 1) * filled.beside
+    )
 
 
 async def test_another_load_into_the_same_database_is_refused(filled: Loaded, database: Database) -> None:
