@@ -8,7 +8,14 @@ from tallystick.search.tail import MAX_BYTES
 from tallystick.settings import QueueSettings, SearchSettings
 
 PAGE = " ".join((Path(__file__).parents[3] / "docs" / "explanation" / "search.md").read_text().split())
-WORDS = {0.2: "five times a second", 1.0: "a second", 4: "four", 10.0: "ten seconds", 30.0: "half a minute", 100: "a hundred"}
+WORDS = {
+    0.2: "five times a second",
+    1.0: "a second",
+    4: "four",
+    10.0: "ten seconds",
+    30.0: "half a minute",
+    100: "a hundred",
+}
 
 
 def test_the_figures_are_the_defaults() -> None:
