@@ -95,6 +95,14 @@ def test_what_load_made_is_indexed_and_found_alone_and_while_events_arrive(insta
     assert facts["tantivy"] > 50
 
 
+def test_events_of_many_tenants_are_found_at_once_and_soon_in_the_index(instance: Instance) -> None:
+    report = bench(instance, "freshness", "--seconds", "2", "--rate", "200", "--tenants", "3")
+    found = figures(report)
+    assert found["200 events/s of 3 tenants: indexed after"]["requests"] == 8
+    assert found["200 events/s of 3 tenants: found by the next search"]["requests"] > 0
+    assert proofs(report) == [True] * 3
+
+
 def test_many_tenants_are_made_and_written_to(instance: Instance) -> None:
     report = bench(instance, "tenants", "--duration", "1", "--rounds", "1", "--count", "3")
     assert len(report["ratios"]) == 4

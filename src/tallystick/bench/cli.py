@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tallystick.bench import arriving, crowding, indexing, loading, reading, searching, sizes, writing
+from tallystick.bench import arriving, crowding, freshness, indexing, loading, reading, searching, sizes, writing
 from tallystick.bench.instance import Instance
 from tallystick.bench.report import Figure, Report, Say, joined
 from tallystick.bench.running import (
@@ -168,6 +168,25 @@ def search(
         return joined("search", [indexed, size, found])
 
     run(measure, home, as_json=as_json, output=output, settings=DAYS)
+
+
+@app.command("freshness")
+def freshness_command(
+    *,
+    home: Home = None,
+    seconds: Annotated[float, typer.Option(min=1, help="How long.")] = 60,
+    rate: Annotated[float, typer.Option(min=50, help="Events a second, in requests of 50.")] = 5_000,
+    count: Annotated[int, typer.Option("--tenants", min=1, help="Tenants that write, in turn.")] = 20,
+    as_json: AsJson = False,
+    output: Output = None,
+) -> None:
+    """Measure how soon an event is found, and how soon it is in the index, while many tenants write."""
+    run(
+        lambda instance, say: freshness.freshness(instance, seconds, say, rate=rate, count=count),
+        home,
+        as_json=as_json,
+        output=output,
+    )
 
 
 @app.command("tenants")
