@@ -4,6 +4,7 @@ import asyncio
 import gc
 import math
 import socket
+import sys
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager, suppress
 
@@ -13,6 +14,10 @@ from tallystick.runtime.coalescing import CoalescingProtocol
 from tallystick.runtime.listener import listen
 from tallystick.runtime.stopping import stop_event
 from tallystick.settings import Settings
+
+
+_SWITCH_SECONDS = 0.0005
+"""A search runs in a thread and asks for the interpreter a few times; each time it would wait 5 ms for a busy loop."""
 
 
 class _Server(uvicorn.Server):
@@ -91,6 +96,7 @@ async def serve(
 
     ending = asyncio.create_task(end_when_told())
     _settle_garbage()
+    sys.setswitchinterval(_SWITCH_SECONDS)
     try:
         await server.serve(sockets=[listener])
     finally:

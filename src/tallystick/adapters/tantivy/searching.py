@@ -130,6 +130,8 @@ class _Page:
         order = Order.Desc if self.newest else Order.Asc
         result = self.searcher.search(query, limit=limit, count=False, order_by_field=by, order=order)
         places: list[tantivy.DocAddress] = [place for _, place in result.hits]
+        if not places:
+            return []
         columns = (self.searcher.fast_field_values(name, places) for name in ("seq", "received_us", "occurred_us"))
         return [Hit(int(seq or 0), int(came or 0), int(was or 0)) for seq, came, was in zip(*columns, strict=True)]
 
