@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import cycle, islice
@@ -79,7 +79,7 @@ async def freshness(instance: Instance, seconds: float, say: Say, *, rate: float
         count: Tenants, in turn.
 
     Raises:
-        ConfigurationError: A request failed.
+        ConfigurationError: Nothing was indexed or found.
     """
     names = [f"bench-fresh-{number:03d}" for number in range(count)]
     ensure_tenants(instance, names)
@@ -103,9 +103,13 @@ async def freshness(instance: Instance, seconds: float, say: Say, *, rate: float
         cpu = meter.stop()
         with suppress(TimeoutError):
             await asyncio.wait_for(indexed.all_seen.wait(), _GRACE_SECONDS)
-    answers.insist()
+    refused: dict[str, int] = {}
+    for (_, status), times in answers.failures.items():
+        refused[str(status)] = refused.get(str(status), 0) + times
     written = sum(map(len, answers.seconds.values())) * EVENTS / answers.elapsed
-    return _report(written, answers.elapsed, indexed, probes, cpu, wanted=rate, count=count)
+    name = f"{rate:,.0f} events/s of {count} tenants"
+    writes = Figure(name, written, answers.elapsed, len(indexed.seconds), statuses=refused, cpu=cpu)
+    return _report(writes, indexed, probes, wanted=rate)
 
 
 def _requests(instance: Instance, names: Sequence[str]) -> list[Request]:
@@ -114,19 +118,9 @@ def _requests(instance: Instance, names: Sequence[str]) -> list[Request]:
     return [post(instance.url, "/api/v1/logs/bulk", instance.token, body, name) for name, body in bodies]
 
 
-def _report(
-    written: float,
-    elapsed: float,
-    indexed: _Indexed,
-    probes: _Probes,
-    cpu: Mapping[str, float],
-    *,
-    wanted: float,
-    count: int,
-) -> Report:
+def _report(writes: Figure, indexed: _Indexed, probes: _Probes, *, wanted: float) -> Report:
     if not indexed.seconds or not probes.seconds:
         raise ConfigurationError("nothing was indexed or found: these figures are worth nothing")
-    beside = f"{wanted:,.0f} events/s of {count} tenants"
     until = Latency.of(indexed.seconds)
     found = Latency.of(probes.seconds)
     checks = [
@@ -134,14 +128,14 @@ def _report(
         Check("an event is found by the next search", probes.missed == 0, f"{probes.missed:,} missed"),
         Check("every answer is complete", probes.incomplete == 0, f"{probes.incomplete:,} incomplete", target=True),
         Check("all is indexed in the end", indexed.missing == 0, f"{indexed.missing:,} requests missing"),
-        at_least("events a second", written, 0.99 * wanted),
-        under(f"{beside}: indexed after, p99 ms", until.p99, 2_000),
+        at_least(f"{writes.name}: events a second", writes.events_per_second, 0.99 * wanted),
+        under(f"{writes.name}: indexed after, p99 ms", until.p99, 2_000),
     ]
+    elapsed, searches = writes.seconds, len(probes.seconds)
     figures = (
-        Figure(f"{beside}: indexed after", written, elapsed, len(indexed.seconds), until, cpu=cpu),
-        Figure(
-            f"{beside}: found by the next search", len(probes.seconds) / elapsed, elapsed, len(probes.seconds), found
-        ),
+        writes,
+        Figure(f"{writes.name}: indexed after", 0, elapsed, len(indexed.seconds), until),
+        Figure(f"{writes.name}: found by the next search", searches / elapsed, elapsed, searches, found),
     )
     return Report("freshness", figures, tuple(checks))
 
