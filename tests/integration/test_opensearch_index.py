@@ -341,6 +341,30 @@ async def test_what_a_removal_left_behind_is_never_seen_again(way: Way, raw: Asy
         assert await stored(raw, shared, 1) == 0
 
 
+async def test_a_swap_does_not_wait_for_what_cannot_be_removed_now(way: Way, raw: AsyncOpenSearch) -> None:
+    async def keep(request: web.Request, body: bytes) -> web.Response:
+        if request.path.endswith("_delete_by_query"):
+            return web.Response(status=503)
+        return await way.pass_on(request, body)
+
+    settings = cluster_settings(way.url)
+    shared = f"{settings.prefix}-events-000000"
+    async with OpenSearchIndex(settings) as index:
+        await index.append(1, varied(30), through=29)
+        await index.append(1, varied(40), through=39, generation="g2")
+        way.answer = keep
+        await index.swap(1, "g2")
+        await assert_pages(index, 1, varied(40), MatchAll(), limit=30)
+        assert await stored(raw, shared, 1) == 32 + 42
+        way.answer = way.pass_on
+        await index.swap(1, "g2")
+        await assert_pages(index, 1, varied(40), MatchAll(), limit=30)
+        assert await stored(raw, shared, 1) == 42
+        await index.swap(1, "never-built")
+        assert await index.search(1, NEWEST) == Hits((), -1)
+        assert await stored(raw, shared, 1) == 0
+
+
 async def test_a_log_of_very_many_parts(opensearch_url: str) -> None:
     settings = cluster_settings(opensearch_url, shared_events=1, index_events=1)
     async with OpenSearchIndex(settings) as index:

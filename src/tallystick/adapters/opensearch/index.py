@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Self
 
+import structlog
 from opensearchpy import NotFoundError, RequestError
 
 from tallystick.adapters.opensearch.bulk import Bulk, operation
@@ -37,8 +38,13 @@ from tallystick.settings import SearchSettings
 _PARTS: Final = 4
 """Markers that are left room for; a log of more parts is asked again."""
 
-_REMOVAL_SECONDS: Final = 600
+_REMOVAL_SECONDS: Final = 600.0
 """A removal that takes longer goes on without us; whoever asked for it asks again."""
+
+_SWAP_SECONDS: Final = 20.0
+"""How long a swap waits for what it removes. What is left then is removed by the next swap or drop of the log."""
+
+_log = structlog.get_logger("tallystick.opensearch")
 
 
 class OpenSearchIndex:
@@ -123,7 +129,10 @@ class OpenSearchIndex:
         return IndexState(vouched(markers.values()), documents, round(size))
 
     async def swap(self, log_id: int, generation: str) -> None:
-        """See `SearchIndex`. A generation that was never built is an empty one."""
+        """See `SearchIndex`. A generation that was never built is an empty one.
+
+        What takes long to remove is removed afterwards; nobody sees it any more.
+        """
         names = self._names(log_id)
         building = names.generation(generation)
         with outage_told():
@@ -134,7 +143,11 @@ class OpenSearchIndex:
             if built is not None:
                 actions += [*names.lead(names.live, built), *lead_away(building, built)]
             await self._move(actions)
-            await self._sweep(names)
+        try:
+            with outage_told():
+                await self._sweep(names, _SWAP_SECONDS)
+        except SearchDownError:
+            _log.warning("removal_put_off", log_id=log_id)
 
     async def drop(self, log_id: int, *, generation: str | None = None) -> None:
         """See `SearchIndex`. A generation that is live by now stays."""
@@ -147,7 +160,7 @@ class OpenSearchIndex:
             for alias, place in dropped.items():
                 actions += [*names.lead(names.gone(place.build), place), *lead_away(alias, place)]
             await self._move(actions)
-            await self._sweep(names)
+            await self._sweep(names, _REMOVAL_SECONDS)
 
     def _names(self, log_id: int) -> Names:
         return Names(self._settings.prefix, log_id)
@@ -230,7 +243,7 @@ class OpenSearchIndex:
     async def _extend(self, names: Names, alias: str, place: Place, known: int) -> Place:
         """Begin the next part of a log."""
         # What a crash left behind the marker would be found beside the same events in the next part.
-        await self._remove_documents(names, alias, {"range": {"seq": {"gt": known}}})
+        await self._remove_documents(names, alias, {"range": {"seq": {"gt": known}}}, _REMOVAL_SECONDS)
         extended = Place(place.build, (*place.parts, names.next_part(place)))
         await self._add_part(names, alias, extended)
         return extended
@@ -258,18 +271,18 @@ class OpenSearchIndex:
         if actions:
             await self._client.indices.update_aliases(body={"actions": actions})
 
-    async def _sweep(self, names: Names) -> None:
-        """Remove what is to be removed, now or since a crash."""
+    async def _sweep(self, names: Names, seconds: float) -> None:
+        """Remove what is to be removed, now or since it was put off."""
         for alias, place in (await self._places(names.all_gone)).items():
             own: Mapping[str, Any] = await self._client.indices.get_alias(index=names.own_parts(place.build))
             if own:
                 await self._client.indices.delete(index=",".join(own))
             shared = Place(place.build, tuple(filter(names.is_shared, place.parts)))
             if shared.parts:
-                await self._remove_documents(names, alias, {"match_all": {}})
+                await self._remove_documents(names, alias, {"match_all": {}}, seconds)
                 await self._move(lead_away(alias, shared))
 
-    async def _remove_documents(self, names: Names, alias: str, query: Dsl) -> None:
+    async def _remove_documents(self, names: Names, alias: str, query: Dsl, seconds: float) -> None:
         """Remove documents that an alias shows."""
         removed: Mapping[str, Any] = await self._client.delete_by_query(
             index=alias,
@@ -278,7 +291,7 @@ class OpenSearchIndex:
                 "routing": str(names.log_id),
                 "conflicts": "proceed",  # somebody else removed it already
                 "refresh": "true",
-                "request_timeout": _REMOVAL_SECONDS,
+                "request_timeout": seconds,
             },
         )
         if removed["failures"] or removed["timed_out"]:
