@@ -12,9 +12,9 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import Depends, FastAPI, Response
+from fastapi import Depends, FastAPI, Query, Response
 from pydantic import AwareDatetime, BaseModel, Field, IPvAnyAddress
-from sqlalchemy import Index, String, Text
+from sqlalchemy import Index, String, Text, or_, select
 from sqlalchemy.dialects.postgresql import INET, JSONB, TIMESTAMP, UUID
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -118,3 +118,62 @@ async def create(event: Event, db: Annotated[AsyncSession, Depends(session)]) ->
     db.add(row)
     await db.commit()
     return Stored(id=row.id, received_at=received_at)
+
+
+class Listed(BaseModel):
+    """A page of events."""
+
+    items: list[dict[str, Any]]
+
+
+Several = Annotated[list[str], Query()]
+
+
+@app.get("/api/v1/logs")
+async def listing(  # noqa: PLR0913 - one for each parameter
+    *,
+    db: Annotated[AsyncSession, Depends(session)],
+    tenant_id: str,
+    user_id: str | None = None,
+    resource_type: str | None = None,
+    resource_id: str | None = None,
+    action: str | None = None,
+    severity: str | None = None,
+    after: Annotated[AwareDatetime | None, Query(alias="from")] = None,
+    before: Annotated[AwareDatetime | None, Query(alias="to")] = None,
+    contains: str | None = None,
+    metadata: Several = [],  # noqa: B006 - FastAPI copies it
+    at_least: Several = [],  # noqa: B006
+    at_most: Several = [],  # noqa: B006
+    limit: Annotated[int, Query(ge=1, le=1000)] = 50,
+    offset: Annotated[int, Query(ge=0)] = 0,
+) -> Listed:
+    """List the newest events; `contains` looks into message and user agent, `key:value` into the metadata."""
+    query = select(AuditLog).where(AuditLog.tenant_id == tenant_id)
+    fields = {
+        AuditLog.user_id: user_id,
+        AuditLog.resource_type: resource_type,
+        AuditLog.resource_id: resource_id,
+        AuditLog.action: action,
+        AuditLog.severity: severity,
+    }
+    for column, value in fields.items():
+        if value is not None:
+            query = query.where(column == value)
+    if after is not None:
+        query = query.where(AuditLog.occurred_at >= after)
+    if before is not None:
+        query = query.where(AuditLog.occurred_at < before)
+    if contains is not None:
+        columns = (AuditLog.message, AuditLog.user_agent)
+        query = query.where(or_(*(column.icontains(contains, autoescape=True) for column in columns)))
+    for key, _, value in (text.partition(":") for text in metadata):
+        query = query.where(AuditLog.details[key].as_string() == value)
+    for key, _, value in (text.partition(":") for text in at_least):
+        query = query.where(AuditLog.details[key].as_float() >= float(value))
+    for key, _, value in (text.partition(":") for text in at_most):
+        query = query.where(AuditLog.details[key].as_float() <= float(value))
+    query = query.order_by(AuditLog.occurred_at.desc(), AuditLog.id.desc()).limit(limit).offset(offset)
+    names = [column.key for column in AuditLog.__mapper__.column_attrs]
+    rows = (await db.scalars(query)).all()
+    return Listed(items=[{name: getattr(row, name) for name in names} for row in rows])

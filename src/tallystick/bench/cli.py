@@ -153,6 +153,9 @@ def search(
     home: LoadedHome = LOADED,
     seconds: Annotated[float, typer.Option(min=1, help="Seconds of each kind of question.")] = 15,
     rate: Annotated[float, typer.Option(min=1, help="Events a second that arrive meanwhile.")] = arriving.RATE,
+    baseline: Annotated[
+        bool, typer.Option("--baseline", help="Ask the plain application, too; of at most three million events.")
+    ] = False,
     as_json: AsJson = False,
     output: Output = None,
 ) -> None:
@@ -164,7 +167,7 @@ def search(
         with progress_bar("indexing") as bar:
             indexed = await indexing.until_indexed(instance, bar)
         size = Report("sizes", (await sizes.bytes_per_event(instance, "tantivy"),))
-        found = await searching.search(instance, seconds, say, engine="Tantivy", rate=rate)
+        found = await searching.search(instance, seconds, say, engine="Tantivy", rate=rate, baseline=baseline)
         return joined("search", [indexed, size, found])
 
     run(measure, home, as_json=as_json, output=output, settings=DAYS)

@@ -12,6 +12,7 @@ from tallystick.bench.arriving import arriving
 from tallystick.bench.closedloop import send_for
 from tallystick.bench.instance import Instance
 from tallystick.bench.loading import HOT, tenants
+from tallystick.bench.plain_searching import plain
 from tallystick.bench.questions import KINDS, PAGE, Question, ask
 from tallystick.bench.reading import loaded
 from tallystick.bench.report import Check, Figure, Latency, Report, Say, at_least, percentile, under
@@ -42,7 +43,9 @@ class Searched:
     groups: Callable[[], Groups]
 
 
-async def search(instance: Instance, seconds: float, say: Say, *, engine: str, rate: float) -> Report:
+async def search(
+    instance: Instance, seconds: float, say: Say, *, engine: str, rate: float, baseline: bool = False
+) -> Report:
     """Measure every kind of question, alone and while events arrive.
 
     Raises:
@@ -58,9 +61,22 @@ async def search(instance: Instance, seconds: float, say: Say, *, engine: str, r
     in_turn = [name for other in others for name in (HOT, other)]
     async with arriving(instance, in_turn, rate=rate, seconds=whole) as arrivals:
         busy = await _every_kind(tallystick, questions, seconds, say, beside=BESIDE_ARRIVALS)
+    theirs: list[Figure] = []
+    if baseline:
+        async with plain(instance, say) as application:
+            searched = Searched("baseline", application.url, application.form, application.groups)
+            theirs = await _every_kind(searched, questions, seconds, say)
     checks = [check for figure in (*quiet, *busy) for check in _targets(figure)]
     checks.append(at_least("events that arrive a second", arrivals.figure.events_per_second, 0.99 * rate))
-    return Report("search", (*quiet, *busy, arrivals.figure), tuple(checks))
+    return Report("search", (*quiet, *busy, arrivals.figure, *theirs), tuple(checks), _ratios(quiet, theirs))
+
+
+def _ratios(ours: Sequence[Figure], theirs: Sequence[Figure]) -> dict[str, float]:
+    return {
+        f"{one.name}, p50 of the baseline to ours": other.latency.p50 / one.latency.p50
+        for one, other in zip(ours, theirs, strict=False)
+        if one.latency is not None and other.latency is not None
+    }
 
 
 def form(instance: Instance, question: Question) -> Request:
