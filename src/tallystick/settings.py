@@ -151,7 +151,7 @@ class SearchSettings(_Group):
         description="Events of a log in such an index, after which its next ones go to an index of its own.",
     )
     index_events: int = Field(
-        default=50_000_000, ge=1, description="Events in an index of its own, after which a log begins another."
+        default=20_000_000, ge=1, description="Events in an index of its own, after which a log begins another."
     )
     tail_events: int = Field(
         default=20_000,
