@@ -9,7 +9,7 @@ import asyncpg
 import orjson
 
 from tallystick.log.identity import make_id
-from tallystick.log.queries import microseconds, moment
+from tallystick.query.timestamps import microseconds, moment
 from tallystick_tlog import leaf_hash
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"

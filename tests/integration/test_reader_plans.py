@@ -11,7 +11,8 @@ from factories import make_log
 from stored_events import DAY_US, HOUR_US, Connection, Row, partitions_back, put
 from tallystick.database.pools import Connection as ReaderConnection
 from tallystick.database.pools import Database, open_log
-from tallystick.log.queries import Statement, TimeWalk, by_places, by_seq, by_time, microseconds
+from tallystick.log.queries import Statement, TimeWalk, by_places, by_seq, by_time
+from tallystick.query.timestamps import microseconds
 
 PARTITIONS = 45
 EVENTS = 12_000

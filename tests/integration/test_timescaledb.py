@@ -26,11 +26,12 @@ from tallystick.database.partitions import maintain, partitions_until
 from tallystick.database.pools import Database
 from tallystick.errors import ConfigurationError, ConflictError, NotFoundError
 from tallystick.log.identity import parse_id
-from tallystick.log.queries import TimeWalk, by_time, moment
+from tallystick.log.queries import TimeWalk, by_time
 from tallystick.log.reader import ListQuery, LogReader, Order
 from tallystick.log.writer import Writer, WriterMetrics
 from tallystick.query.ast import Everything
 from tallystick.query.cursor import CursorCodec
+from tallystick.query.timestamps import moment
 from tallystick.runtime.postgres import OWNER, EmbeddedPostgres
 from tallystick.settings import DatabaseSettings, Settings, WriterSettings
 

@@ -25,6 +25,7 @@ from tallystick.auth.service import (
 )
 from tallystick.database.pools import Database
 from tallystick.errors import ConfigurationError
+from tallystick.query.timestamps import format_moment
 from tallystick.settings import Settings
 
 app = typer.Typer(name="token", help="Create and revoke tokens, rotate keys.", no_args_is_help=True)
@@ -116,7 +117,7 @@ async def _revoke(
         "kind": kind,
         "issuer": issuer or auth.issuer,
         "value": value,
-        "revoked_at": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "revoked_at": format_moment(at),
     }
 
 

@@ -23,6 +23,7 @@ from tallystick.followers.queries import Lag, LogHead, Quarantined, Standing
 from tallystick.jobs.model import Job, JobState
 from tallystick.log.source import LogSource
 from tallystick.ports import CorruptIndexError, IndexState, SearchIndex
+from tallystick.query.timestamps import format_moment
 from tallystick.search.follower import NAME
 from tallystick.search.jobs import REBUILD_INDEX
 from tallystick.search.verifying import Findings, Seqs, verify
@@ -219,19 +220,22 @@ def quarantine(*, tenant: OneTenant = None, as_json: AsJson = False) -> None:
 
     found = asyncio.run(work())
     if as_json:
-        typer.echo(json.dumps({"events": [{**asdict(each), "quarantined_at": _moment(each)} for each in found]}))
+        typer.echo(
+            json.dumps(
+                {"events": [{**asdict(each), "quarantined_at": format_moment(each.quarantined_at)} for each in found]}
+            )
+        )
         return
     if not found:
         typer.echo("nothing is quarantined")
         return
     print_table(
         ("tenant", "log", "follower", "#seq", "error", "since"),
-        ((each.tenant_id, each.log, each.follower, str(each.seq), each.error, _moment(each)) for each in found),
+        (
+            (each.tenant_id, each.log, each.follower, str(each.seq), each.error, format_moment(each.quarantined_at))
+            for each in found
+        ),
     )
-
-
-def _moment(each: Quarantined) -> str:
-    return each.quarantined_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 @app.command("verify")

@@ -2,13 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Final
+from datetime import datetime
 
 from tallystick.database.pools import Connection
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
+from tallystick.query.timestamps import microseconds, moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +103,7 @@ async def lease(connection: Connection, follower: str, log_id: int, holder: str,
     if record is None:
         return None
     received_at = record["received_at"]
-    return Cursor(record["seq"], None if received_at is None else (received_at - _EPOCH) // _MICROSECOND)
+    return Cursor(record["seq"], None if received_at is None else microseconds(received_at))
 
 
 async def advance(
@@ -122,7 +119,7 @@ async def advance(
         log_id,
         holder,
         cursor.seq,
-        None if cursor.received_us is None else _EPOCH + cursor.received_us * _MICROSECOND,
+        None if cursor.received_us is None else moment(cursor.received_us),
         seconds,
     )
     return status == "UPDATE 1"

@@ -1,12 +1,12 @@
 """Jobs on the wire."""
 
-from datetime import datetime
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from tallystick.jobs.model import Job, JobState
 from tallystick.jobs.service import JobPage
+from tallystick.query.timestamps import format_moment
 
 JobKind: TypeAlias = Literal["rebuild_index"]
 """What may be asked for."""
@@ -68,9 +68,9 @@ class JobDocument(BaseModel):
             attempts=job.attempts,
             error=job.error,
             created_by=CreatedBy(**job.created_by),
-            created_at=_text(job.created_at),
-            started_at=job.started_at and _text(job.started_at),
-            finished_at=job.finished_at and _text(job.finished_at),
+            created_at=format_moment(job.created_at),
+            started_at=job.started_at and format_moment(job.started_at),
+            finished_at=job.finished_at and format_moment(job.finished_at),
             cancel_requested=job.cancel_requested,
         )
 
@@ -93,7 +93,3 @@ def fraction(job: Job) -> float | None:
     if job.total is None:
         return None
     return round(min(job.done / job.total, 1.0), 4) if job.total else 1.0
-
-
-def _text(moment: datetime) -> str:
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -5,7 +5,6 @@ import struct
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -16,9 +15,8 @@ from tallystick.jobs.model import Job
 from tallystick.jobs.queries import JobFilter, JobPlace
 from tallystick.ports import Queue
 from tallystick.query.cursor import CursorCodec, Position
+from tallystick.query.timestamps import microseconds, moment
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
 _ID: Final = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
 _HALVES: Final = struct.Struct(">qq")
 
@@ -141,7 +139,7 @@ class JobService:
         """The cursor of a page that goes on from a job, if there is one."""
         for job in jobs:
             high, low = _HALVES.unpack(UUID(job.id).bytes)
-            created_us = (job.created_at - _EPOCH) // _MICROSECOND
+            created_us = microseconds(job.created_at)
             return self._cursors.encode(Position(backwards, created_us, high, low), binding)
         return None
 
@@ -149,7 +147,7 @@ class JobService:
 def _place(position: Position) -> JobPlace:
     """Where a cursor points: the id of the job is in the two numbers that take an event's place."""
     job_id = UUID(bytes=_HALVES.pack(position.seq, position.received_us))
-    return JobPlace(_EPOCH + position.occurred_us * _MICROSECOND, str(job_id))
+    return JobPlace(moment(position.occurred_us), str(job_id))
 
 
 def _check(job_id: str) -> None:

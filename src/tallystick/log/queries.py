@@ -6,18 +6,16 @@ other way and sorts them would take seconds for the largest logs; `database.pool
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import product
 from types import MappingProxyType
 from typing import Final, NamedTuple, cast
 
 from tallystick.database.pools import Connection
+from tallystick.query.timestamps import microseconds, moment
 
 EARLIEST_ARRIVAL: Final = timedelta(hours=1)
 """An event arrives at most this much before it occurred: the check of the table bounds every read by it."""
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
 
 
 class StoredEvent(NamedTuple):
@@ -102,16 +100,6 @@ class Removed:
     first_seq: int
     last_seq: int
     reason: str
-
-
-def moment(microseconds: int) -> datetime:
-    """Unix microseconds as the driver takes them."""
-    return _EPOCH + microseconds * _MICROSECOND
-
-
-def microseconds(when: datetime) -> int:
-    """The driver's moment as Unix microseconds."""
-    return (when - _EPOCH) // _MICROSECOND
 
 
 # Bodies may be 400 times as long as they usually are, so a chunk is cut by bytes too, before any body leaves the table:

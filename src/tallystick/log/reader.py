@@ -16,6 +16,7 @@ from tallystick.log.queries import Chunk, Removed, StoredEvent, TimeWalk
 from tallystick.query.ast import Everything, Node, canonical, conjunction
 from tallystick.query.cursor import CursorCodec, Position
 from tallystick.query.predicate import Predicate, compile_predicate
+from tallystick.query.timestamps import moment
 from tallystick.settings import Settings
 
 MAX_LIMIT: Final = 1000
@@ -213,7 +214,7 @@ class LogReader:
         event_id = event_id.lower()
         try:
             place = parse_id(event_id)
-            queries.moment(place.received_ms * 1000)
+            moment(place.received_ms * 1000)
         except (ValueError, OverflowError):
             raise missing from None
         async with self._database.log_session(log_id) as connection:

@@ -31,16 +31,30 @@ def parse_timestamp(text: str) -> int:
     if fraction is not None and len(fraction) > 6:
         raise ValueError("at most 6 digits may follow the seconds; microseconds are the finest that is kept")
     try:
-        moment = datetime.fromisoformat(text.upper())
+        read = datetime.fromisoformat(text.upper())
     except ValueError as error:
         raise ValueError(f"no such moment: {error}") from None
-    microseconds = (moment - _EPOCH) // _MICROSECOND
-    if not _FIRST <= microseconds <= _LAST:
+    since_epoch = microseconds(read)
+    if not _FIRST <= since_epoch <= _LAST:
         raise ValueError("the year must be from 1900 to 9999, counted in UTC")
-    return microseconds
+    return since_epoch
 
 
 def format_milliseconds(milliseconds: int) -> str:
     """Write Unix milliseconds as RFC 3339 in UTC with exactly three fraction digits."""
-    moment = _EPOCH + timedelta(milliseconds=milliseconds)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03d}Z"
+    return format_moment(moment(milliseconds * 1000))
+
+
+def format_moment(when: datetime) -> str:
+    """Write a moment of UTC likewise; what is finer is cut."""
+    return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def moment(since_epoch: int) -> datetime:
+    """Unix microseconds as the driver of the database takes them."""
+    return _EPOCH + since_epoch * _MICROSECOND
+
+
+def microseconds(when: datetime) -> int:
+    """The driver's moment as Unix microseconds."""
+    return (when - _EPOCH) // _MICROSECOND

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, WithJsonSchema
 from typing_extensions import TypedDict
 
 from tallystick.log.reader import DEFAULT_LIMIT, MAX_LIMIT
+from tallystick.query.timestamps import format_moment
 from tallystick.tenants.model import ID_PATTERN, MAX_NAME_LENGTH, Tenant, TenantSettings
 from tallystick.tenants.service import TenantPage
 
@@ -103,7 +104,7 @@ class TenantDocument(BaseModel):
     @classmethod
     def of(cls, tenant: Tenant) -> "TenantDocument":
         """Put a tenant on the wire."""
-        created_at = tenant.created_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        created_at = format_moment(tenant.created_at)
         return cls(
             id=tenant.id,
             name=tenant.name,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from tallystick.query.timestamps import format_moment
 from tallystick.runtime.demo.company import Company, Person
 
 Event = dict[str, Any]
@@ -30,7 +31,7 @@ class Scribe:
         return {
             "tenant_id": self.company.tenant_id,
             "event_id": f"demo-{self.anchor:%y%m%d%H%M}-{self.count:05}",
-            "timestamp": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "timestamp": format_moment(at),
             "action": action,
             "resource_type": resource[0],
             "resource_id": resource[1],
