@@ -1,23 +1,24 @@
 """`/jobs`: asked for and cancelled by admins, seen by auditors too. Here since jobs stand below `auth`."""
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final, TypeVar, get_args
+from collections.abc import Mapping
+from functools import partial
+from typing import Annotated, Any, Final, get_args
 
 from fastapi import APIRouter, Path
 from pydantic import TypeAdapter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tallystick.auth.access import Access
 from tallystick.auth.gate import Gate
-from tallystick.auth.operations import CANCEL_JOB, LIST_JOBS, READ_JOB, RUN_JOB, Operation
+from tallystick.auth.operations import CANCEL_JOB, LIST_JOBS, READ_JOB, RUN_JOB
 from tallystick.auth.routing import performs
 from tallystick.errors import Flaw
 from tallystick.jobs.model import JobState
 from tallystick.jobs.queries import JobFilter
 from tallystick.jobs.schemas import JobDocument, JobKind, JobList, NewJob
 from tallystick.jobs.service import JobService
-from tallystick.log.query_string import Values, first, one, page_size, query_of, refuse
+from tallystick.log.entrance import let_in
+from tallystick.log.query_string import choice, first, one, page_size, refuse
 from tallystick.log.reader import DEFAULT_LIMIT, MAX_LIMIT
 from tallystick.settings import Settings
 from tallystick.tenants.bodies import fit, read_json
@@ -90,10 +91,10 @@ _LISTING: Final[tuple[dict[str, Any], ...]] = (
     },
 )
 
+_NAMED: Final = ("tenant_id",)
+
 # Not validated by FastAPI, which would answer before anybody asked who is calling.
 JobPath = Annotated[str, Path(description="The job's id.", examples=[_JOB["id"]], json_schema_extra={"maxLength": 36})]
-
-_Choice = TypeVar("_Choice")
 
 
 def job_routes(service: JobService, gate: Gate, settings: Settings) -> APIRouter:
@@ -179,11 +180,11 @@ class _Desk:
         self._timeout = settings.api.body_timeout
 
     async def list(self, request: Request) -> Response:
-        access, values = await self._let_in(request, LIST_JOBS, [parameter["name"] for parameter in _LISTING])
+        access, values = await let_in(self._gate, request, LIST_JOBS, known=[each["name"] for each in _LISTING])
         flaws: list[Flaw] = []
         chosen = JobFilter(
-            state=one(values, "state", lambda text: _choice(_STATES, text), None, flaws),
-            kind=one(values, "kind", lambda text: _choice(_KINDS, text), None, flaws),
+            state=one(values, "state", partial(choice, _STATES), None, flaws),
+            kind=one(values, "kind", partial(choice, _KINDS), None, flaws),
         )
         limit = one(values, "limit", page_size, DEFAULT_LIMIT, flaws)
         refuse(flaws)
@@ -191,7 +192,7 @@ class _Desk:
         return _answer(JobList.of(page))
 
     async def run(self, request: Request) -> Response:
-        access, _ = await self._let_in(request, RUN_JOB)
+        access, _ = await let_in(self._gate, request, RUN_JOB, known=_NAMED)
         new = fit(_NEW_JOB, await read_json(request, self._timeout))
         tenant, principal = access.tenant, access.principal
         created_by = {"issuer": principal.issuer, "subject": principal.subject}
@@ -201,27 +202,12 @@ class _Desk:
         return _answer(JobDocument.of(job), 202, {"Location": location})
 
     async def read(self, request: Request, job_id: str) -> Response:
-        access, _ = await self._let_in(request, READ_JOB)
+        access, _ = await let_in(self._gate, request, READ_JOB, known=_NAMED)
         return _answer(JobDocument.of(await self._service.get(access.tenant.id, job_id)))
 
     async def cancel(self, request: Request, job_id: str) -> Response:
-        access, _ = await self._let_in(request, CANCEL_JOB)
+        access, _ = await let_in(self._gate, request, CANCEL_JOB, known=_NAMED)
         return _answer(JobDocument.of(await self._service.cancel(access.tenant.id, job_id)), 202)
-
-    async def _let_in(
-        self, request: Request, operation: Operation, known: Sequence[str] = ("tenant_id",)
-    ) -> tuple[Access, Values]:
-        principal = await self._gate.authenticate(request)
-        values = query_of(request, known)
-        access = await self._gate.authorise(principal, operation, first(values, "tenant_id"))
-        await self._gate.charge(request, access, 1)
-        return access, values
-
-
-def _choice(choices: Mapping[str, _Choice], text: str) -> _Choice:
-    if text not in choices:
-        raise ValueError(f"must be one of {', '.join(choices)}")
-    return choices[text]
 
 
 def _answer(document: JobDocument | JobList, status: int = 200, headers: dict[str, str] | None = None) -> Response:

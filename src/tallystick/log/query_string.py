@@ -81,6 +81,17 @@ def one(
         return default
 
 
+def choice(choices: Mapping[str, _Parsed], text: str) -> _Parsed:
+    """Read one of several words.
+
+    Raises:
+        ValueError: It is none of them.
+    """
+    if text not in choices:
+        raise ValueError(f"must be one of {', '.join(choices)}")
+    return choices[text]
+
+
 def page_size(text: str) -> int:
     """Read a `limit`.
 

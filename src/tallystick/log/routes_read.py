@@ -10,7 +10,7 @@ from tallystick.auth.gate import Gate
 from tallystick.auth.operations import READ_EVENT
 from tallystick.auth.routing import performs
 from tallystick.log.entity_tags import has_copy
-from tallystick.log.query_string import first, query_of
+from tallystick.log.entrance import let_in
 from tallystick.log.reader import LogReader
 from tallystick.log.schemas_read import EVENT_PARAMETERS, EXAMPLE_EVENT, Event
 
@@ -42,10 +42,7 @@ def read_routes(reader: LogReader, gate: Gate) -> APIRouter:
         event_id: Annotated[str, Path(description="The event's id.", examples=[EXAMPLE_EVENT["id"]])],
     ) -> Response:
         """One event, byte for byte as it was hashed. An event of another tenant is not found."""
-        principal = await gate.authenticate(request)
-        values = query_of(request, ("tenant_id",))
-        access = await gate.authorise(principal, READ_EVENT, first(values, "tenant_id"))
-        await gate.charge(request, access, 1)
+        access, _ = await let_in(gate, request, READ_EVENT, known=("tenant_id",))
         event = await reader.get(access.tenant.logs[_EVENTS], access.narrowing, event_id)
         etag = f'"{event.leaf_hash.hex()}"'
         headers = {"ETag": etag, "Cache-Control": "private, no-cache"}

@@ -3,11 +3,12 @@
 import re
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Final, cast
 
 from tallystick.errors import Flaw, InvalidError
 from tallystick.log.identity import MAX_SEQ
-from tallystick.log.query_string import Values, first, group, one, page_size, refuse
+from tallystick.log.query_string import Values, choice, first, group, one, page_size, refuse
 from tallystick.log.reader import DEFAULT_LIMIT, ListQuery, Order
 from tallystick.log.tree import escape_pointer
 from tallystick.query.ast import Everything, Node
@@ -34,7 +35,7 @@ def search_query(values: Values) -> SearchQuery:
         InvalidError: With a flaw for each parameter that is not valid.
     """
     flaws: list[Flaw] = []
-    order: Order = one(values, "order", _order, "newest", flaws)
+    order: Order = one(values, "order", partial(choice, ORDERS), "newest", flaws)
     from_us = one(values, "from", _moment, None, flaws)
     to_us = one(values, "to", _moment, None, flaws)
     limit = one(values, "limit", page_size, DEFAULT_LIMIT, flaws)
@@ -60,12 +61,6 @@ def search_query(values: Values) -> SearchQuery:
     refuse(flaws)
     listing = ListQuery(filters, order, from_us, to_us, limit, after_seq, first(values, "cursor"))
     return SearchQuery(listing, text, wants_highlights)
-
-
-def _order(text: str) -> Order:
-    if text not in ORDERS:
-        raise ValueError(f"must be one of {', '.join(ORDERS)}")
-    return ORDERS[text]
 
 
 def _moment(text: str) -> int:

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from tallystick.auth.gate import Gate
 from tallystick.auth.operations import LIST_EVENTS, SEARCH_EVENTS
 from tallystick.auth.routing import performs
+from tallystick.log.entrance import let_in
 from tallystick.log.query_string import first, query_of
 from tallystick.log.reader import Page
 from tallystick.log.schemas_read import EXAMPLE_EVENT
@@ -82,10 +83,7 @@ def search_routes(service: SearchService, gate: Gate, settings: Settings) -> API
         in between, and `after_seq`, from where to ask for what comes later. A filtered request then looks at a bounded
         number of events: a page may be short or empty and still have a `next`. Only `next: null` is the end.
         """
-        principal = await gate.authenticate(request)
-        values = query_of(request, LISTING, SEVERAL)
-        access = await gate.authorise(principal, LIST_EVENTS, first(values, "tenant_id"))
-        await gate.charge(request, access, 1)
+        access, values = await let_in(gate, request, LIST_EVENTS, known=LISTING, several=SEVERAL)
         page = await service.page(access.tenant.logs[_EVENTS], access.narrowing, search_query(values))
         return Response(page_bytes(page), headers=_links(request, page.page), media_type=_JSON)
 

@@ -1,6 +1,5 @@
 """`/tenants`: listed and made by platform admins, read and changed by those whom their roles let."""
 
-from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path
@@ -8,13 +7,13 @@ from pydantic import TypeAdapter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tallystick.auth.access import Access
 from tallystick.auth.gate import Gate
-from tallystick.auth.operations import CREATE_TENANT, LIST_TENANTS, READ_TENANT, UPDATE_TENANT, Operation
+from tallystick.auth.operations import CREATE_TENANT, LIST_TENANTS, READ_TENANT, UPDATE_TENANT
 from tallystick.auth.permissions import Permission
 from tallystick.auth.routing import performs
 from tallystick.errors import Flaw, ForbiddenError
-from tallystick.log.query_string import Values, first, one, page_size, query_of, refuse
+from tallystick.log.entrance import let_in
+from tallystick.log.query_string import first, one, page_size, refuse
 from tallystick.log.reader import DEFAULT_LIMIT
 from tallystick.settings import Settings
 from tallystick.tenants.bodies import fit, read_json
@@ -167,36 +166,27 @@ class _Desk:
         self._timeout = settings.api.body_timeout
 
     async def list(self, request: Request) -> Response:
-        _, values = await self._let_in(request, LIST_TENANTS, known=("limit", "cursor"))
+        _, values = await let_in(self._gate, request, LIST_TENANTS, known=("limit", "cursor"))
         flaws: list[Flaw] = []
         limit = one(values, "limit", page_size, DEFAULT_LIMIT, flaws)
         refuse(flaws)
         return _answer(TenantList.of(await self._service.page(first(values, "cursor"), limit)))
 
     async def create(self, request: Request) -> Response:
-        await self._let_in(request, CREATE_TENANT)
+        await let_in(self._gate, request, CREATE_TENANT)
         new = fit(NEW_TENANT, await read_json(request, self._timeout))
         tenant = await self._service.create(new.id, new.name, new.settings.model_dump(exclude_unset=True))
         location = f"{request.url.path.rstrip('/')}/{tenant.id}"
         return _answer(TenantDocument.of(tenant), 201, {"Location": location})
 
     async def read(self, request: Request, tenant_id: str) -> Response:
-        access, _ = await self._let_in(request, READ_TENANT, tenant_id)
+        access, _ = await let_in(self._gate, request, READ_TENANT, tenant_id=tenant_id)
         return _answer(TenantDocument.of(await self._service.get(access.tenant.id)))
 
     async def update(self, request: Request, tenant_id: str) -> Response:
-        access, _ = await self._let_in(request, UPDATE_TENANT, tenant_id)
+        access, _ = await let_in(self._gate, request, UPDATE_TENANT, tenant_id=tenant_id)
         patch = fit(TENANT_PATCH, await read_json(request, self._timeout, allowed=("json", "merge-patch")))
         if "suspended" in patch and not access.may(Permission.TENANTS_SUSPEND):
             raise ForbiddenError(f"to change `suspended` needs the permission `{Permission.TENANTS_SUSPEND}`")
         tenant = await self._service.update(access.tenant.id, lambda tenant: changes(tenant, patch))
         return _answer(TenantDocument.of(tenant))
-
-    async def _let_in(
-        self, request: Request, operation: Operation, tenant_id: str | None = None, known: Sequence[str] = ()
-    ) -> tuple[Access, Values]:
-        principal = await self._gate.authenticate(request)
-        values = query_of(request, known)
-        access = await self._gate.authorise(principal, operation, tenant_id)
-        await self._gate.charge(request, access, 1)
-        return access, values
