@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
+from tallystick.errors import Flaw, InvalidError
 from tallystick.query.terms import Document, TermQuery
 
 
@@ -44,6 +45,16 @@ class Hit:
     seq: int
     received_us: int
     occurred_us: int
+
+    def rank(self, order: SearchOrder) -> tuple[int, int]:
+        """What to sort by, so that the first of an order comes first."""
+        return (-self.occurred_us, -self.seq) if order == "newest" else (self.occurred_us, self.seq)
+
+
+def endless_phrase() -> InvalidError:
+    """What to raise where the last word of a phrase is only begun, and too many words begin so."""
+    detail = "write more of the word before the *: too many words of a phrase begin so"
+    return InvalidError("`q` is not valid", flaws=[Flaw(detail, parameter="q")])
 
 
 @dataclass(frozen=True, slots=True)

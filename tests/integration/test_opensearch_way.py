@@ -3,6 +3,7 @@
 import asyncio
 from base64 import b64encode
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,13 @@ async def way(opensearch_url: str) -> AsyncIterator[Way]:
 def is_of_events(request: web.Request, body: bytes) -> bool:
     """Whether events are written by a request."""
     return request.path.endswith("_bulk") and b'"marker"' not in body
+
+
+async def refuse_removals(way: Way, request: web.Request, body: bytes) -> web.Response:
+    """Pass on all but the removal of documents."""
+    if request.path.endswith("_delete_by_query"):
+        return web.Response(status=503)
+    return await way.pass_on(request, body)
 
 
 async def test_what_was_written_but_not_vouched_for_is_not_shown(way: Way, raw: AsyncOpenSearch) -> None:
@@ -163,16 +171,11 @@ async def test_a_cluster_that_is_not_there(opensearch_url: str) -> None:
 
 
 async def test_what_a_removal_left_behind_is_never_seen_again(way: Way, raw: AsyncOpenSearch) -> None:
-    async def keep(request: web.Request, body: bytes) -> web.Response:
-        if request.path.endswith("_delete_by_query"):
-            return web.Response(status=503)
-        return await way.pass_on(request, body)
-
     settings = cluster_settings(way.url)
     shared = f"{settings.prefix}-events-000000"
     async with OpenSearchIndex(settings) as index:
         await index.append(1, varied(30), through=29)
-        way.answer = keep
+        way.answer = partial(refuse_removals, way)
         with pytest.raises(SearchDownError):
             await index.drop(1)
         assert await index.search(1, NEWEST) == Hits((), -1)
@@ -185,17 +188,12 @@ async def test_what_a_removal_left_behind_is_never_seen_again(way: Way, raw: Asy
 
 
 async def test_a_swap_does_not_wait_for_what_cannot_be_removed_now(way: Way, raw: AsyncOpenSearch) -> None:
-    async def keep(request: web.Request, body: bytes) -> web.Response:
-        if request.path.endswith("_delete_by_query"):
-            return web.Response(status=503)
-        return await way.pass_on(request, body)
-
     settings = cluster_settings(way.url)
     shared = f"{settings.prefix}-events-000000"
     async with OpenSearchIndex(settings) as index:
         await index.append(1, varied(30), through=29)
         await index.append(1, varied(40), through=39, generation="g2")
-        way.answer = keep
+        way.answer = partial(refuse_removals, way)
         await index.swap(1, "g2")
         await assert_pages(index, 1, varied(40), MatchAll(), limit=30)
         assert await stored(raw, shared, 1) == 32 + 42

@@ -38,13 +38,14 @@ async def search_index(settings: Settings) -> AsyncGenerator[SearchIndex]:
 
 @asynccontextmanager
 async def dead_letters(settings: Settings) -> AsyncGenerator["DeadLetterQueues | None"]:
-    """Open the dead-letter queues; None where the settings name a queue that has none.
+    """Open the queue that has dead-letter queues; None where the settings name one that has none.
 
     Raises:
         ConfigurationError: Settings of the queue need a person.
     """
     if settings.queue.kind == "sqs":
-        from tallystick.adapters.sqs.queue import SqsQueue  # noqa: PLC0415  # see `work_queue`
+        # Loaded where it is used alone: it takes a second.
+        from tallystick.adapters.sqs.queue import SqsQueue  # noqa: PLC0415
 
         async with SqsQueue(settings.queue) as queue:
             yield queue
@@ -59,11 +60,5 @@ async def work_queue(settings: Settings, database: Database) -> AsyncGenerator[Q
     Raises:
         ConfigurationError: Settings of the queue need a person.
     """
-    if settings.queue.kind == "sqs":
-        # Loaded where it is used alone: it takes a second.
-        from tallystick.adapters.sqs.queue import SqsQueue  # noqa: PLC0415
-
-        async with SqsQueue(settings.queue) as queue:
-            yield queue
-    else:
-        yield EmbeddedQueue(database, FOLLOWERS)
+    async with dead_letters(settings) as queue:
+        yield EmbeddedQueue(database, FOLLOWERS) if queue is None else queue

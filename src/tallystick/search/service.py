@@ -1,8 +1,7 @@
 """Answers listings: filters and words from the index and the tail behind it, everything else from the log itself."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
-from itertools import islice
+from dataclasses import replace
 from typing import Final, cast
 
 import orjson
@@ -155,31 +154,20 @@ def _occurred(listing: ListQuery) -> Node | None:
     return OccurredBetween(listing.from_us, listing.to_us)
 
 
-@dataclass(frozen=True, slots=True)
-class _Order:
-    """The order of a page, and where it begins."""
-
-    order: SearchOrder
-    after: tuple[int, int] | None
-
-    def key(self, place: Hit | Prepared) -> tuple[int, int]:
-        occurred_us, seq = place.occurred_us, place.seq
-        return (-occurred_us, -seq) if self.order == "newest" else (occurred_us, seq)
-
-    def follows(self, place: Prepared) -> bool:
-        if self.after is None:
-            return True
-        place_at = (place.occurred_us, place.seq)
-        return place_at < self.after if self.order == "newest" else place_at > self.after
-
-
 def _merge(hits: Iterable[Hit], tail: list[Prepared], request: SearchRequest) -> list[Hit]:
     """The first places in order out of the index and the tail."""
-    order = _Order(request.order, request.after)
     matches = compile_terms(request.query)
     fresh = [
         Hit(document.seq, document.received_us, document.occurred_us)
         for document in tail
-        if order.follows(document) and matches(document)
+        if _follows(document, request) and matches(document)
     ]
-    return list(islice(sorted([*hits, *fresh], key=order.key), request.limit))
+    return sorted([*hits, *fresh], key=lambda hit: hit.rank(request.order))[: request.limit]
+
+
+def _follows(document: Prepared, request: SearchRequest) -> bool:
+    """Whether a document lies on the page, or behind it."""
+    if request.after is None:
+        return True
+    place = (document.occurred_us, document.seq)
+    return place < request.after if request.order == "newest" else place > request.after

@@ -16,6 +16,8 @@ _BATCH_BYTES: Final = 8 * 1024 * 1024
 _OVERHEAD: Final = 300
 """What a document takes beside its characters, in bytes."""
 
+_MOST_LOGS: Final = 1_000
+
 MAX_BYTES: Final = 64 * 1024 * 1024
 """What the tail of one log may take; all together take at most twice as much."""
 
@@ -131,9 +133,6 @@ class Tails:
         while total > 2 * self._max_bytes or len(self._logs) > _MOST_LOGS:
             _, oldest = self._logs.popitem(last=False)
             total -= oldest.bytes
-
-
-_MOST_LOGS: Final = 1_000
 
 
 def _bytes_of(document: Prepared) -> int:

@@ -30,8 +30,8 @@ from tallystick.adapters.opensearch.searching import (
     read_answer,
     vouched,
 )
-from tallystick.errors import Flaw, InvalidError, SearchDownError
-from tallystick.ports import CorruptIndexError, Hits, IndexState, SearchRequest
+from tallystick.errors import SearchDownError
+from tallystick.ports import CorruptIndexError, Hits, IndexState, SearchRequest, endless_phrase
 from tallystick.query.terms import Document, TermQuery
 from tallystick.settings import SearchSettings
 
@@ -221,8 +221,7 @@ class OpenSearchIndex:
             return
         # It answers with the words it would look for, a space before each.
         if any(each["explanation"].count(" ") > MOST_EXPANSIONS for each in found["explanations"]):
-            detail = "write more of the word before the *: too many words of a phrase begin so"
-            raise InvalidError("`q` is not valid", flaws=[Flaw(detail, parameter="q")])
+            raise endless_phrase()
 
     async def _document_bytes(self, alias: str) -> dict[str, float]:
         """What a document takes on disk, on average, in each index of a log."""

@@ -18,8 +18,8 @@ from tantivy import Order, Query
 from tallystick.adapters.tantivy.files import FIRST_GENERATION, LogFolder, Roll, Rolls
 from tallystick.adapters.tantivy.schema import compile_query, open_index, to_tantivy
 from tallystick.adapters.tantivy.searching import OpenRoll, search_rolls
-from tallystick.errors import Flaw, InvalidError, SearchDownError
-from tallystick.ports import CorruptIndexError, Hits, IndexState, SearchRequest
+from tallystick.errors import SearchDownError
+from tallystick.ports import CorruptIndexError, Hits, IndexState, SearchRequest, endless_phrase
 from tallystick.query.terms import Document
 from tallystick.settings import SearchSettings
 
@@ -355,8 +355,7 @@ def _damage_told(folder: LogFolder) -> Generator[None]:
     except (OSError, ValueError) as error:
         told = str(error)
         if "max expansions" in told:
-            detail = "write more of the word before the *: too many words of a phrase begin so"
-            raise InvalidError("`q` is not valid", flaws=[Flaw(detail, parameter="q")]) from None
+            raise endless_phrase() from None
         if "LockBusy" in told:
             raise SearchDownError("another process writes this search index", retry_after=2) from error
         if "StorageFull" in told or getattr(error, "errno", None) == errno.ENOSPC:

@@ -9,7 +9,7 @@ from tantivy import Order, Query, Searcher
 
 from tallystick.adapters.tantivy.files import Roll
 from tallystick.adapters.tantivy.schema import every, number_range
-from tallystick.ports import Hit, SearchRequest
+from tallystick.ports import Hit, SearchOrder, SearchRequest
 from tallystick.query.terms import AllOf, Occurred, TermQuery
 
 
@@ -40,25 +40,21 @@ def search_rolls(rolls: Sequence[OpenRoll], request: SearchRequest, query: Query
     found: list[Hit] = []
     for opened in sorted(rolls, key=lambda opened: _best(opened.roll, newest=newest)):
         roll = opened.roll
-        if len(found) >= request.limit and _best(roll, newest=newest) > _rank(found[-1], newest=newest)[0]:
+        if len(found) >= request.limit and _best(roll, newest=newest) > found[-1].rank(request.order)[0]:
             break
         # What a snapshot holds beyond its list is not known to lie within the roll's bounds.
         beyond = opened.searcher.num_docs - roll.documents
         if not beyond and (roll.newest_us < low or roll.oldest_us > high):
             continue
         whole = not beyond and low <= roll.oldest_us and roll.newest_us <= high
-        page = _Page(opened.searcher, query, newest=newest, limit=request.limit + beyond)
+        page = _Page(opened.searcher, query, request.order, request.limit + beyond)
         hits = (hit for hit in page.find(request.after, None if whole else (low, high)) if hit.seq <= through)
-        found = nsmallest(request.limit, [*found, *hits], key=lambda hit: _rank(hit, newest=newest))
+        found = nsmallest(request.limit, [*found, *hits], key=lambda hit: hit.rank(request.order))
     return tuple(found)
 
 
 def _best(roll: Roll, *, newest: bool) -> int:
     return -roll.newest_us if newest else roll.oldest_us
-
-
-def _rank(hit: Hit, *, newest: bool) -> tuple[int, int]:
-    return (-hit.occurred_us, -hit.seq) if newest else (hit.occurred_us, hit.seq)
 
 
 _LEAST, _GREATEST = -(1 << 63), (1 << 63) - 1
@@ -95,8 +91,12 @@ class _Page:
 
     searcher: Searcher
     query: Query
-    newest: bool
+    order: SearchOrder
     limit: int
+
+    @property
+    def newest(self) -> bool:
+        return self.order == "newest"
 
     def find(self, after: tuple[int, int] | None, bounds: tuple[int, int] | None) -> list[Hit]:
         """Find the first hits in order, after a position and within bounds of occurrence."""
@@ -116,10 +116,10 @@ class _Page:
         narrowed = [] if bounds is None else [number_range("occurred_us", *map(_open, bounds))]
         hits = self._search(every([self.query, *narrowed]), "occurred_us", limit)
         if len(hits) < limit:
-            return sorted(hits, key=lambda hit: _rank(hit, newest=self.newest))
+            return sorted(hits, key=lambda hit: hit.rank(self.order))
         last = hits[-1].occurred_us
         before = [hit for hit in hits if hit.occurred_us != last]
-        before.sort(key=lambda hit: _rank(hit, newest=self.newest))
+        before.sort(key=lambda hit: hit.rank(self.order))
         return before + self._at(last, [], limit - len(before))
 
     def _at(self, moment: int, narrowed: list[Query], limit: int) -> list[Hit]:
