@@ -18,7 +18,6 @@ from datetime import UTC, datetime
 from ipaddress import ip_network
 from typing import Final, NoReturn
 
-from tallystick.errors import Flaw, InvalidError
 from tallystick.query.analysis import TEXT_FIELDS, TREES
 from tallystick.query.ast import (
     SEVERITIES,
@@ -37,6 +36,7 @@ from tallystick.query.ast import (
     Words,
 )
 from tallystick.query.filters import network_of
+from tallystick.query.scanner import Token, flawed, scan
 from tallystick.query.timestamps import parse_timestamp
 from tallystick.query.tokens import query_tokens
 
@@ -52,45 +52,9 @@ MAX_DEPTH: Final = 20
 _DAY_US: Final = 86_400_000_000
 _LARGEST_EXACT: Final = 1.7976931348623157e308
 
-_TOKEN: Final = re.compile(
-    r"""(?P<space>\s+)
-      | (?P<and>&&|AND(?=[\s()]|$))
-      | (?P<or>\|\||OR(?=[\s()]|$))
-      | (?P<not>!(?=[^\s=])|NOT(?=[\s()]|$)|-(?=[^\s-]))
-      | (?P<open>\() | (?P<close>\))
-      | (?P<from>[\[{]) | (?P<until>[\]}])
-      | (?P<compare>[<>]=?)
-      | (?P<field>(?:[^\s\\"():\[\]{}<>]|\\.|(?<=\.)"(?:[^"\\]|\\.)*")+:)
-      | (?P<phrase>"(?:[^"\\]|\\.)*")
-      | (?P<word>(?:[^\s\\"()\[\]{}]|\\.)+)
-    """,
-    re.VERBOSE | re.DOTALL,
-)
-_VALUE: Final = re.compile(
-    r"""(?P<space>\s+)
-      | (?P<open>\() | (?P<close>\))
-      | (?P<from>[\[{]) | (?P<until>[\]}])
-      | (?P<compare>[<>]=?)
-      | (?P<phrase>"(?:[^"\\]|\\.)*")
-      | (?P<word>(?:[^\s\\"()\[\]{}]|\\.)+)
-    """,
-    re.VERBOSE | re.DOTALL,
-)
 _SEGMENT: Final = re.compile(r'"((?:[^"\\]|\\.)*)"|((?:[^.\\"]|\\.)+)', re.DOTALL)
 _NUMBER: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
-
-
-def _flawed(detail: str, position: int) -> InvalidError:
-    """What is wrong, and at which character, counted from 1."""
-    return InvalidError("`q` is not valid", flaws=[Flaw(f"at character {position + 1}: {detail}", parameter="q")])
-
-
-@dataclass(frozen=True, slots=True)
-class _Token:
-    kind: str
-    text: str
-    start: int
 
 
 def parse(text: str) -> Node:
@@ -100,59 +64,39 @@ def parse(text: str) -> Node:
         InvalidError: It is not one; the flaw names the character, from 1.
     """
     if len(text) > MAX_LENGTH:
-        raise _flawed(f"is longer than {MAX_LENGTH:,} characters", MAX_LENGTH)
+        raise flawed(f"is longer than {MAX_LENGTH:,} characters", MAX_LENGTH)
     return _Parser(text).read()
-
-
-def _scan(text: str) -> list[_Token]:
-    """Cut the text. What follows a field or stands in a range is a value: no colon or word of it has a meaning."""
-    found: list[_Token] = []
-    position = 0
-    in_range = after_field = False
-    while position < len(text):
-        match = (_VALUE if in_range or after_field else _TOKEN).match(text, position)
-        if match is None:
-            character = text[position]
-            wrong = {'"': "this quotation mark has no end", "\\": "nothing follows this backslash"}
-            raise _flawed(wrong.get(character, f"{character!r} is not expected here"), position)
-        kind = str(match.lastgroup)
-        in_range = kind == "from" or (in_range and kind != "until")
-        after_field = kind in ("field", "compare")
-        if kind != "space":
-            found.append(_Token(kind, match[0], position))
-        position = match.end()
-    return found
 
 
 class _Parser:
     def __init__(self, text: str) -> None:
         self._text = text
-        self._tokens = _scan(text)
+        self._tokens = scan(text)
         self._next = 0
         self._clauses = 0
 
     def read(self) -> Node:
         if not self._tokens:
-            raise _flawed("nothing is asked: write a word, or leave `q` out", 0)
+            raise flawed("nothing is asked: write a word, or leave `q` out", 0)
         node = self._any(None, 0)
         if (token := self._peek()) is not None:
             self._refuse(token)
         return node
 
-    def _peek(self) -> _Token | None:
+    def _peek(self) -> Token | None:
         return self._tokens[self._next] if self._next < len(self._tokens) else None
 
-    def _take(self, *kinds: str) -> _Token | None:
+    def _take(self, *kinds: str) -> Token | None:
         token = self._peek()
         if token is None or token.kind not in kinds:
             return None
         self._next += 1
         return token
 
-    def _refuse(self, token: _Token | None, expected: str = "") -> NoReturn:
+    def _refuse(self, token: Token | None, expected: str = "") -> NoReturn:
         if token is None:
-            raise _flawed(expected or "a word or phrase is missing", len(self._text))
-        raise _flawed(expected or f"{token.text!r} is not expected here", token.start)
+            raise flawed(expected or "a word or phrase is missing", len(self._text))
+        raise flawed(expected or f"{token.text!r} is not expected here", token.start)
 
     def _any(self, field: "_Field | None", depth: int) -> Node:
         parts = [self._all(field, depth)]
@@ -173,7 +117,7 @@ class _Parser:
         if (token := self._take("not")) is None:
             return self._primary(field, depth)
         if depth == MAX_DEPTH:
-            raise _flawed(f"is nested deeper than {MAX_DEPTH} levels", token.start)
+            raise flawed(f"is nested deeper than {MAX_DEPTH} levels", token.start)
         return Not(self._unary(field, depth + 1))
 
     def _primary(self, field: "_Field | None", depth: int) -> Node:
@@ -183,7 +127,7 @@ class _Parser:
             field = _field_of(named)
         if (token := self._take("open")) is not None:
             if depth == MAX_DEPTH:
-                raise _flawed(f"is nested deeper than {MAX_DEPTH} levels", token.start)
+                raise flawed(f"is nested deeper than {MAX_DEPTH} levels", token.start)
             node = self._any(field, depth + 1)
             if self._take("close") is None:
                 self._refuse(self._peek(), "a closing parenthesis is missing")
@@ -191,7 +135,7 @@ class _Parser:
         self._clauses += 1
         token = self._peek()
         if token is not None and self._clauses > MAX_CLAUSES:
-            raise _flawed(f"asks for more than {MAX_CLAUSES} words, phrases and ranges", token.start)
+            raise flawed(f"asks for more than {MAX_CLAUSES} words, phrases and ranges", token.start)
         return self._value(field)
 
     def _value(self, field: "_Field | None") -> Node:
@@ -205,14 +149,14 @@ class _Parser:
             return _word(field, token)
         return self._refuse(self._peek())
 
-    def _comparison(self, field: "_Field", sign: _Token) -> Node:
+    def _comparison(self, field: "_Field", sign: Token) -> Node:
         token = self._take("word", "phrase")
         if token is None:
             self._refuse(self._peek(), "a number or time is missing")
         value = _Bound(_plain(token), token.start, included=sign.text.endswith("="))
         return field.between(value, None) if sign.text.startswith(">") else field.between(None, value)
 
-    def _range(self, field: "_Field", begin: _Token) -> Node:
+    def _range(self, field: "_Field", begin: Token) -> Node:
         low = self._bound(included=begin.text == "[")
         to = self._take("word")
         if to is None or to.text != "TO":
@@ -256,27 +200,27 @@ class _Field:
             case (root, _, *_) if root in TREES:
                 return _number_range(self.path, low, high)
             case _:
-                raise _flawed(
+                raise flawed(
                     f"{self.path[0]} has no range: only `timestamp`, `severity` and numbers in metadata, before and"
                     " after have",
                     self.start,
                 )
 
 
-def _need(field: _Field | None, token: _Token) -> _Field:
+def _need(field: _Field | None, token: Token) -> _Field:
     if field is None:
-        raise _flawed("a range needs a field, as in metadata.amount:[10 TO 20]", token.start)
+        raise flawed("a range needs a field, as in metadata.amount:[10 TO 20]", token.start)
     return field
 
 
-def _field_of(token: _Token) -> _Field:
+def _field_of(token: Token) -> _Field:
     name = token.text[:-1]
     segments: list[str] = []
     position = 0
     while True:
         match = _SEGMENT.match(name, position)
         if match is None:
-            raise _flawed(
+            raise flawed(
                 'a field name ends in a dot, or has two in a row: write "" for an empty key', token.start + position
             )
         segments.append(_unescape(match[1] if match[1] is not None else match[2]))
@@ -284,23 +228,23 @@ def _field_of(token: _Token) -> _Field:
         if position == len(name):
             break
         if name[position] != ".":
-            raise _flawed("a dot is missing between two keys", token.start + position)
+            raise flawed("a dot is missing between two keys", token.start + position)
         position += 1
     root, *keys = segments
     if root in TREES or (root in (*TEXT_FIELDS, "timestamp") and not keys):
         return _Field(tuple(segments), token.start)
     known = ", ".join((*TEXT_FIELDS, "timestamp", *(f"{tree}.<key>" for tree in TREES)))
-    raise _flawed(
+    raise flawed(
         f"there is no field {name!r}: there are {known}; write a colon that belongs to a word as \\:", token.start
     )
 
 
-def _word(field: _Field | None, token: _Token) -> Node:
+def _word(field: _Field | None, token: Token) -> Node:
     if token.text == "*":
         return Everything() if field is None else _exists(field)
     stem = re.fullmatch(r"((?:[^*\\]|\\.)*)(\*?)", token.text, re.DOTALL)
     if stem is None:
-        raise _flawed("a * stands at the end of a word only", token.start + token.text.index("*"))
+        raise flawed("a * stands at the end of a word only", token.start + token.text.index("*"))
     return _words(field, _unescape(stem[1]), token, prefix=bool(stem[2]))
 
 
@@ -308,17 +252,17 @@ def _exists(field: _Field) -> Node:
     return OccurredBetween(None, None) if field.path == ("timestamp",) else Exists(field.path)
 
 
-def _words(field: _Field | None, text: str, token: _Token, *, prefix: bool) -> Node:
+def _words(field: _Field | None, text: str, token: Token, *, prefix: bool) -> Node:
     if field is not None:
         special = _SPECIAL.get(field.path)
         if special is not None and (node := special(text, token.start, prefix)) is not None:
             return node
         if field.path[0] in TREES and len(field.path) == 1:
             tree = field.path[0]
-            raise _flawed(f"name a key, as in {tree}.<key>:…, or leave {tree}: out", field.start)
+            raise flawed(f"name a key, as in {tree}.<key>:…, or leave {tree}: out", field.start)
     tokens, short = query_tokens(text)
     if not tokens:
-        raise _flawed(f"{token.text!r} has no letter or digit to look for", token.start)
+        raise flawed(f"{token.text!r} has no letter or digit to look for", token.start)
     return Words(None if field is None else field.path, tokens, prefix or short)
 
 
@@ -334,13 +278,13 @@ def _address(text: str, start: int, prefix: bool) -> Node | None:  # noqa: FBT00
             return InNetwork("ip_address", network_of(text))
     except ValueError as error:
         if "/" in text:
-            raise _flawed(str(error), start) from None
+            raise flawed(str(error), start) from None
     return None
 
 
 def _moment(text: str, start: int, prefix: bool) -> Node | None:  # noqa: FBT001  # see _SPECIAL
     if prefix:
-        raise _flawed("a time takes no *: write a range", start)
+        raise flawed("a time takes no *: write a range", start)
     first, last = _moments(_Bound(text, start, included=True))
     return OccurredBetween(first, last)
 
@@ -354,7 +298,7 @@ _SPECIAL: Final[dict[Path, Callable[[str, int, bool], Node | None]]] = {
 
 def _severity_of(text: str, start: int) -> str:
     if text.upper() not in SEVERITIES:
-        raise _flawed(f"a severity is one of {', '.join(SEVERITIES)}", start)
+        raise flawed(f"a severity is one of {', '.join(SEVERITIES)}", start)
     return text.upper()
 
 
@@ -380,10 +324,10 @@ def _number_range(path: Path, low: _Bound | None, high: _Bound | None) -> Node:
 
 def _number(bound: _Bound) -> float:
     if not _NUMBER.fullmatch(bound.text):
-        raise _flawed(f"{bound.text!r} is not a number", bound.start)
+        raise flawed(f"{bound.text!r} is not a number", bound.start)
     number = float(bound.text)
     if abs(number) > _LARGEST_EXACT:
-        raise _flawed(f"{bound.text} is larger than any number that is stored", bound.start)
+        raise flawed(f"{bound.text} is larger than any number that is stored", bound.start)
     return number
 
 
@@ -405,11 +349,11 @@ def _moments(bound: _Bound) -> tuple[int, int]:
             return first, first + _DAY_US
         first = parse_timestamp(bound.text)
     except ValueError as error:
-        raise _flawed(f"a time {error}", bound.start) from None
+        raise flawed(f"a time {error}", bound.start) from None
     return first, first + 1
 
 
-def _plain(token: _Token) -> str:
+def _plain(token: Token) -> str:
     return _unescape(token.text[1:-1] if token.kind == "phrase" else token.text)
 
 
