@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
 from tallystick.query.ast import Path
 from tallystick.query.filters import NAMED_FIELDS
@@ -31,8 +31,7 @@ TEXT_FIELDS: Final = (
 TREES: Final = ("metadata", "before", "after")
 """Top-level fields whose values are searched at any depth."""
 
-_EXACT: Final = tuple((field, f"={field}:") for field in NAMED_FIELDS)
-_TEXT: Final = tuple((field, f"{field}=", f"?{field}") for field in TEXT_FIELDS)
+_NAMED: Final = frozenset(NAMED_FIELDS)
 _BETWEEN: Final = f" {GAP} "
 
 _MAX_PATH: Final = 100
@@ -44,9 +43,10 @@ _SPACE: Final = re.compile(r"[\s\x1c-\x1f\x85\u180e\\]")
 _SIGN: Final = 1 << 63
 _ALL: Final = (1 << 64) - 1
 _NUMBER_BYTES: Final = 8
+_PREFIXES: Final = tuple(range(2, 2 * _NUMBER_BYTES + 1, 2))
 _REMEMBERED_PATHS: Final = 1 << 14
 _REMEMBERED_VALUES: Final = 1 << 14
-_SHORT: Final = 80
+_SHORT: Final = 160
 
 
 def analyse(seq: int, received_us: int, occurred_us: int, body: Mapping[str, object]) -> Document:
@@ -59,28 +59,29 @@ def analyse(seq: int, received_us: int, occurred_us: int, body: Mapping[str, obj
         body: The stored body, parsed.
     """
     leaves = _Leaves()
-    for field, prefix, exists in _TEXT:
+    for field in TEXT_FIELDS:
         value = body.get(field)
         if isinstance(value, str):
-            leaves.terms.add(exists)
-            leaves.add_words(value, prefix)
-    for field, prefix in _EXACT:
-        value = body.get(field)
-        if isinstance(value, str):
-            leaves.terms.add(_exact(prefix, value))
-    address = body.get("ip_address")
-    if isinstance(address, str):
-        leaves.terms.update(_address_terms(address))
+            leaves.take((_field if len(value) > _SHORT else _short_field)(field, value))
     for field in TREES:
-        leaves.add(body.get(field), field)
+        leaves.walk(body.get(field), field)
     return Document(
         seq,
         received_us,
         occurred_us,
         _BETWEEN.join(leaves.text),
-        _BETWEEN.join(leaves.paths),
+        " ".join(leaves.paths),
         " ".join(leaves.terms),
     )
+
+
+class _Leaf(NamedTuple):
+    """What a value gives to a document: its tokens, the same with their path, and terms that are looked up whole."""
+
+    path: str
+    text: str
+    paths: str
+    terms: tuple[str, ...]
 
 
 class _Leaves:
@@ -90,42 +91,55 @@ class _Leaves:
         self.text: list[str] = []
         self.paths: list[str] = []
         self.terms: set[str] = set()
+        self._last = ""
 
-    def add(self, value: object, path: str) -> None:
+    def walk(self, value: object, path: str) -> None:
         """Take in a value of before, after or metadata, and whatever lies below it."""
         if value is None:
             return
-        self.terms.add(f"?{path}")
         if isinstance(value, str):
-            self.add_words(value, f"{path}=")
+            self.take((_leaf if len(value) > _SHORT else _short_leaf)(path, value))
         elif isinstance(value, dict):
+            self.terms.add(f"?{path}")
             for key, item in cast("dict[str, object]", value).items():
-                self.add(item, _child(path, key))
+                self.walk(item, _child(path, key))
         elif isinstance(value, list):
+            self.terms.add(f"?{path}")
             for item in cast("list[object]", value):
-                self.add(item, path)
+                self.walk(item, path)
         elif isinstance(value, bool):
-            self.add_words(number_text(value), f"{path}=")
+            self.take(_short_leaf(path, number_text(value)))
         elif isinstance(value, int | float):
-            self.add_words(number_text(value), f"{path}=")
+            self.take(_leaf(path, number_text(value)))
             digits = sortable(value)
-            self.terms.update(f"#{path}:{digits[: 2 * length]}" for length in range(1, _NUMBER_BYTES + 1))
+            self.terms.update([f"#{path}:{digits[:length]}" for length in _PREFIXES])
 
-    def add_words(self, value: str, prefix: str) -> None:
-        """Take in the tokens of a text."""
-        text, paths = _words(prefix, value) if len(value) > _SHORT else _short_words(prefix, value)
+    def take(self, leaf: _Leaf) -> None:
+        """Take in the value at a path."""
+        path, text, paths, terms = leaf
+        self.terms.update(terms)
         if text:
             self.text.append(text)
-            self.paths.append(paths)
+            # Terms of two paths are never taken for one phrase; those of two values at one path must be kept apart.
+            self.paths.append(f"{GAP} {paths}" if path == self._last else paths)
+            self._last = path
 
 
-def _words(prefix: str, value: str) -> tuple[str, str]:
+def _leaf(path: str, value: str) -> _Leaf:
     text = " ".join(tokens(value))
-    return text, prefix + text.replace(" ", f" {prefix}")
+    return _Leaf(path, text, f"{path}={text.replace(' ', f' {path}=')}", (f"?{path}",))
+
+
+def _field(field: str, value: str) -> _Leaf:
+    leaf = _leaf(field, value)
+    if field in _NAMED:
+        return leaf._replace(terms=(*leaf.terms, exact_term(field, value)))
+    return leaf._replace(terms=(*leaf.terms, *_address_terms(value))) if field == "ip_address" else leaf
 
 
 # Most short values come again and again: what was done, to what kind of thing, by whom, from which client.
-_short_words = lru_cache(maxsize=_REMEMBERED_VALUES)(_words)
+_short_leaf = lru_cache(maxsize=_REMEMBERED_VALUES)(_leaf)
+_short_field = lru_cache(maxsize=_REMEMBERED_VALUES)(_field)
 
 
 def number_text(value: float) -> str:
@@ -161,7 +175,8 @@ def _child(path: str, key: str) -> str:
 
 def exact_term(field: str, value: str) -> str:
     """The term of a top-level field that is this string, byte for byte."""
-    return _exact(f"={field}:", value)
+    term = f"={field}:{_escape(value)}"
+    return term if _units(term) <= _MAX_EXACT else f"={field}#{_hash(value)}"
 
 
 def exists_term(path: Path) -> str:
@@ -188,15 +203,15 @@ def network_terms(network: str) -> list[str]:
     return [f"{family}{digits[: 2 * whole]}{byte:02x}" for byte in range(first, last)]
 
 
-def _address_terms(text: str) -> list[str]:
+def _address_terms(text: str) -> tuple[str, ...]:
     try:
         address: IPv4Address | IPv6Address = ip_address(text)
     except ValueError:
-        return []
+        return ()
     if isinstance(address, IPv6Address) and (mapped := address.ipv4_mapped) is not None:
         address = mapped
     digits = address.packed.hex()
-    return [f"@{address.version}:{digits[:length]}" for length in range(0, len(digits) + 1, 2)]
+    return tuple(f"@{address.version}:{digits[:length]}" for length in range(0, len(digits) + 1, 2))
 
 
 def _covering(low: int, high: int, length: int) -> Iterable[str]:
@@ -217,12 +232,6 @@ def _covering(low: int, high: int, length: int) -> Iterable[str]:
         inner_high = min(high, start + full) - start
         for rest in _covering(inner_low, inner_high, length - 1):
             yield f"{byte:02x}{rest}"
-
-
-@lru_cache(maxsize=_REMEMBERED_VALUES)
-def _exact(prefix: str, value: str) -> str:
-    term = prefix + _escape(value)
-    return term if _units(term) <= _MAX_EXACT else f"{prefix[:-1]}#{_hash(value)}"
 
 
 def _escape(text: str) -> str:

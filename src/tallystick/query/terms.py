@@ -1,9 +1,9 @@
 """Documents and queries as search engines take them: terms already made, so that all engines agree.
 
 A document is three strings of terms with one space between two, which every engine splits at spaces and does nothing
-else with. `text` holds the tokens of all values in order, `paths` the same as ``path=token``; in both, values are kept
-apart by `GAP`, so that no phrase spans two. `terms` holds what is looked up whole and has no order: exact values,
-numbers and addresses by prefixes, and which paths exist.
+else with. `text` holds the tokens of all values in order, `paths` the same as ``path=token``; values are kept apart by
+`GAP`, so that no phrase spans two, unless their paths do that already. `terms` holds what is looked up whole and has no
+order: exact values, numbers and addresses by prefixes, and which paths exist.
 """
 
 from dataclasses import dataclass

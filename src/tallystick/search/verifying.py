@@ -3,6 +3,7 @@
 from array import array
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Final
 
 from tallystick.followers.model import LoggedEvent, Source
@@ -159,13 +160,15 @@ async def _look_up(index: SearchIndex, log_id: int, events: Sequence[LoggedEvent
 
 def _terms_of(document: Document) -> list[TermQuery]:
     """A few terms of a document: the first words of its first values, without and with paths, and some whole ones."""
-    words = [Consecutive("text", run) for run in _runs(document.text)]
-    words += [Consecutive("paths", run) for run in _runs(document.paths)]
+    values = [value.split() for value in document.text.split(f" {GAP} ") if value]
+    paths = [list(terms) for path, terms in groupby(document.paths.split(), _path) if path != GAP]
+    words: list[TermQuery] = [Consecutive("text", tuple(value[:_FEW])) for value in values[:_FEW]]
+    words += [Consecutive("paths", tuple(terms[:_FEW])) for terms in paths[:_FEW]]
     return [*words, *(HasAny((term,)) for term in document.terms.split()[:_FEW])]
 
 
-def _runs(stream: str) -> list[tuple[str, ...]]:
-    return [tuple(value.split()[:_FEW]) for value in stream.split(f" {GAP} ")[:_FEW] if value]
+def _path(term: str) -> str:
+    return term.partition("=")[0]
 
 
 async def _walk(source: Source, log_id: int, through: int) -> AsyncGenerator[tuple[LoggedEvent, ...]]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from heapq import nsmallest
+from typing import Final, Literal
 
 import tantivy
 from tantivy import Order, Query, Searcher
@@ -85,9 +86,13 @@ def _ranges(query: TermQuery) -> Iterable[Occurred]:
             return
 
 
+_SPARE: Final = 16
+"""Hits beyond a page that are asked for at once, to learn without a second query that no tie crosses its end."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Page:
-    """A page of one roll. Tantivy sorts by one field, so events of one moment are found by a query of their own."""
+    """A page of one roll. Tantivy sorts by one field and leaves ties in any order."""
 
     searcher: Searcher
     query: Query
@@ -99,42 +104,61 @@ class _Page:
         return self.order == "newest"
 
     def find(self, after: tuple[int, int] | None, bounds: tuple[int, int] | None) -> list[Hit]:
-        """Find the first hits in order, after a position and within bounds of occurrence."""
+        """Find the first hits in order, after a position and within bounds of occurrence.
+
+        All hits better than the last are known to be all there are. Those of its moment are asked for by seq where
+        the page needs them.
+        """
         found: list[Hit] = []
         low, high = bounds or (_LEAST, _GREATEST)
         if after is not None:
-            moment, seq = after
-            beyond = number_range("seq", None, seq - 1) if self.newest else number_range("seq", seq + 1, None)
-            found = self._at(moment, [beyond], self.limit)
-            low, high = (low, min(high, moment - 1)) if self.newest else (max(low, moment + 1), high)
-            bounds = (low, high)
-        if len(found) < self.limit and low <= high:
-            found += self._within(bounds, self.limit - len(found))
-        return found
+            low, high = (low, min(high, after[0])) if self.newest else (max(low, after[0]), high)
+        while len(found) < self.limit and low <= high:
+            wanted = self.limit - len(found) + _SPARE
+            hits = self._search(_occurred(low, high), "occurred_us", wanted)
+            crowded = hits[-1].occurred_us if len(hits) == wanted else None
+            settled = (hit for hit in hits if hit.occurred_us != crowded and self._follows(hit, after))
+            found += sorted(settled, key=lambda hit: hit.rank(self.order))
+            if crowded is None:
+                break
+            if len(found) < self.limit:
+                found += self._at(crowded, after, self.limit - len(found))
+            low, high = (low, crowded - 1) if self.newest else (crowded + 1, high)
+        return found[: self.limit]
 
-    def _within(self, bounds: tuple[int, int] | None, limit: int) -> list[Hit]:
-        narrowed = [] if bounds is None else [number_range("occurred_us", *map(_open, bounds))]
-        hits = self._search(every([self.query, *narrowed]), "occurred_us", limit)
-        if len(hits) < limit:
-            return sorted(hits, key=lambda hit: hit.rank(self.order))
-        last = hits[-1].occurred_us
-        before = [hit for hit in hits if hit.occurred_us != last]
-        before.sort(key=lambda hit: hit.rank(self.order))
-        return before + self._at(last, [], limit - len(before))
+    def _follows(self, hit: Hit, after: tuple[int, int] | None) -> bool:
+        place = (hit.occurred_us, hit.seq)
+        return after is None or (place < after if self.newest else place > after)
 
-    def _at(self, moment: int, narrowed: list[Query], limit: int) -> list[Hit]:
-        """The events of one moment, by seq."""
-        return self._search(every([self.query, number_range("occurred_us", moment, moment), *narrowed]), "seq", limit)
+    def _at(self, moment: int, after: tuple[int, int] | None, limit: int) -> list[Hit]:
+        """The first events of one moment, by seq, after a position."""
+        narrowed = _occurred(moment, moment)
+        if after is not None and after[0] == moment:
+            bounds = (None, after[1] - 1) if self.newest else (after[1] + 1, None)
+            narrowed.append(number_range("seq", *bounds))
+        return self._search(narrowed, "seq", limit)
 
-    def _search(self, query: Query, by: str, limit: int) -> list[Hit]:
+    def _search(self, narrowed: list[Query], by: Literal["occurred_us", "seq"], limit: int) -> list[Hit]:
         order = Order.Desc if self.newest else Order.Asc
-        result = self.searcher.search(query, limit=limit, count=False, order_by_field=by, order=order)
-        places: list[tantivy.DocAddress] = [place for _, place in result.hits]
-        if not places:
+        result = self.searcher.search(
+            every([self.query, *narrowed]), limit=limit, count=False, order_by_field=by, order=order
+        )
+        if not result.hits:
             return []
-        columns = (self.searcher.fast_field_values(name, places) for name in ("seq", "received_us", "occurred_us"))
-        return [Hit(int(seq or 0), int(came or 0), int(was or 0)) for seq, came, was in zip(*columns, strict=True)]
+        sorted_by, places = zip(*result.hits, strict=True)
+        received = self._column("received_us", places)
+        if by == "seq":
+            seqs, occurred = sorted_by, self._column("occurred_us", places)
+        else:
+            seqs, occurred = self._column("seq", places), sorted_by
+        return [Hit(*numbers) for numbers in zip(seqs, received, occurred, strict=True)]
+
+    def _column(self, name: str, places: Sequence[tantivy.DocAddress]) -> list[int]:
+        return [int(number or 0) for number in self.searcher.fast_field_values(name, list(places))]
 
 
-def _open(bound: int) -> int | None:
-    return None if bound in (_LEAST, _GREATEST) else bound
+def _occurred(low: int, high: int) -> list[Query]:
+    """What narrows a query to a range of occurrence: nothing where it has no end."""
+    if (low, high) == (_LEAST, _GREATEST):
+        return []
+    return [number_range("occurred_us", None if low == _LEAST else low, None if high == _GREATEST else high)]
