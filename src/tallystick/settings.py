@@ -162,8 +162,12 @@ class SearchSettings(_Group):
         default=2_500, ge=1, description="Events of a log after which they are committed to its index at once."
     )
     commit_seconds: Seconds = Field(default=1, description="Seconds after which fewer are committed to it, too.")
+    slow_events: int = Field(
+        default=250, ge=0, description="Fewer of a log that was committed a moment ago wait for `slow_seconds`."
+    )
+    slow_seconds: Seconds = Field(default=5, description="Seconds between two commits of a log that grows so slowly.")
     roll_events: int = Field(
-        default=1_000_000, ge=1_000, description="Events after which a log's index in Tantivy begins a new roll."
+        default=640_000, ge=1_000, description="Events after which a log's index in Tantivy begins a new roll."
     )
     open_indexes: int = Field(
         default=64, ge=1, description="Most logs whose Tantivy index a process keeps open; the least used is closed."

@@ -23,7 +23,15 @@ from tallystick.log.source import LogSource
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 DEADLINE = 20.0
-QUICK = Pace(batch_events=10, batch_seconds=0.05, parallel=3, lease_seconds=1.0, sweep_seconds=0.2)
+QUICK = Pace(
+    stretch_events=10,
+    batch_events=10,
+    batch_seconds=0.05,
+    few_events=0,
+    parallel=3,
+    lease_seconds=1.0,
+    sweep_seconds=0.2,
+)
 
 
 @dataclass

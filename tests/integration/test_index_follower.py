@@ -26,7 +26,7 @@ from tallystick.settings import SearchSettings
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 DEADLINE = 20.0
-PACE = Pace(batch_events=40, batch_seconds=0.02, lease_seconds=1.0, sweep_seconds=0.1)
+PACE = Pace(stretch_events=40, batch_events=40, few_events=0, batch_seconds=0.02, lease_seconds=1.0, sweep_seconds=0.1)
 FIELDS: Mapping[str, object] = {"action": "login", "metadata": {"order": "needle 7"}}
 
 

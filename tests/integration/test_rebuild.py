@@ -27,9 +27,9 @@ from tallystick.search.verifying import Findings, verify
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 DEADLINE = 60.0
-EVENTS = 12_000
-BATCH = 5_000
-PACE = Pace(batch_seconds=0.05, lease_seconds=1.0, sweep_seconds=0.2)
+EVENTS = 2_400
+BATCH = 1_000
+PACE = Pace(stretch_events=2_500, batch_seconds=0.05, few_events=0, lease_seconds=1.0, sweep_seconds=0.2)
 
 
 @dataclass
@@ -134,7 +134,7 @@ async def working(tenant: Tenant, batches: int = EVENTS) -> AsyncGenerator[Held]
     async with TantivyIndex(services.settings.home / "search", services.settings.search) as tantivy:
         index = Held(tantivy, batches)
         queue = EmbeddedQueue(database, [NAME])
-        handlers = {REBUILD_INDEX: IndexRebuild(index, source, database)}
+        handlers = {REBUILD_INDEX: IndexRebuild(index, source, database, batch_events=BATCH)}
         loops = (
             FollowerEngine(IndexFollower(index), source, database, queue, PACE).run,
             JobRunner(database, queue, handlers, lease_seconds=1.0, sweep_seconds=0.2, pause_seconds=0.1).run,

@@ -32,8 +32,24 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 DEADLINE = 60.0
 NEVER = 100_000.0
-WITHOUT_SWEEPS = Pace(batch_events=10, batch_seconds=0.05, parallel=3, lease_seconds=5.0, sweep_seconds=NEVER)
-WITH_SWEEPS = Pace(batch_events=10, batch_seconds=0.05, parallel=3, lease_seconds=5.0, sweep_seconds=0.3)
+WITHOUT_SWEEPS = Pace(
+    stretch_events=10,
+    batch_events=10,
+    batch_seconds=0.05,
+    few_events=0,
+    parallel=3,
+    lease_seconds=5.0,
+    sweep_seconds=NEVER,
+)
+WITH_SWEEPS = Pace(
+    stretch_events=10,
+    batch_events=10,
+    batch_seconds=0.05,
+    few_events=0,
+    parallel=3,
+    lease_seconds=5.0,
+    sweep_seconds=0.3,
+)
 
 
 @dataclass

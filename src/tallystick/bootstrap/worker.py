@@ -45,5 +45,7 @@ def _pace(settings: Settings) -> Pace:
     return Pace(
         batch_events=settings.search.commit_events,
         batch_seconds=settings.search.commit_seconds,
+        few_events=settings.search.slow_events,
+        few_seconds=settings.search.slow_seconds,
         sweep_seconds=settings.queue.sweep_interval,
     )

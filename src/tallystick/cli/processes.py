@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from typing import Annotated, Literal
 
 import typer
@@ -31,6 +32,9 @@ Queue = Annotated[
         help="Queue; a local ElasticMQ, which speaks SQS, is run unless TALLYSTICK_QUEUE__ENDPOINT names one."
     ),
 ]
+_COURTESY = 5
+"""How far the worker of `up` stands back for requests when both want the same core (see ``nice(2)``)."""
+
 Socket = Annotated[int | None, typer.Option("--socket", hidden=True, help="Listening socket that was inherited.")]
 
 
@@ -76,6 +80,8 @@ async def _serve(settings: Settings, socket: int | None, watch: int | None) -> N
 def worker_command(*, watch: Watch = None, as_json: AsJson = False) -> None:
     """Run the worker: it keeps the search index and the partitions, and runs jobs."""
     settings = _with_logs(load_settings(), as_json=as_json)
+    if watch is not None:
+        os.nice(_COURTESY)
     uvloop.run(_work(settings, watch))
 
 

@@ -191,6 +191,15 @@ class Database:
         ):
             yield connection
 
+    async def control_fetch(self, statement: str, *arguments: object) -> "list[asyncpg.Record]":
+        """Run one statement on what `control_session` may touch: a transaction of its own, in one round trip.
+
+        Raises:
+            DatabaseDownError: No connection within the time limit, or it was lost.
+        """
+        async with as_database_down(), self.control.acquire(timeout=self.settings.acquire_timeout) as connection:
+            return await connection.fetch(statement, *arguments)
+
     @asynccontextmanager
     async def worker_session(self) -> AsyncGenerator[Connection]:
         """A connection to cursors, jobs and maintenance; each statement is a transaction of its own.

@@ -33,15 +33,21 @@ class Pace:
     """How fast a follower goes.
 
     Attributes:
-        batch_events: Most events it is handed at once; so many that wait are handed over at once.
+        stretch_events: Most events it is handed together.
+        batch_events: So many that wait are handed over at once.
         batch_seconds: Seconds after which fewer are handed over, too.
+        few_events: Fewer than these of a log that was in hand a moment ago wait longer,
+        few_seconds: until so many seconds have passed since then: each turn costs the same, however little it brings.
         parallel: Logs that are worked on beside each other.
         lease_seconds: Seconds after which a log whose worker died is another's to take; a living one renews it.
         sweep_seconds: Seconds between two looks for logs of which no message told.
     """
 
+    stretch_events: int = 10_000
     batch_events: int = 2_500
     batch_seconds: float = 1.0
+    few_events: int = 250
+    few_seconds: float = 5.0
     parallel: int = 4
     lease_seconds: float = 10.0
     sweep_seconds: float = 30.0
@@ -54,14 +60,29 @@ class _Waiting:
     Attributes:
         since: When that was noticed.
         size: Its size then.
+        at_once: More of it waits than was read.
         not_before: It rests until then.
         rest: Seconds of its last rest.
     """
 
     since: float
     size: int
+    at_once: bool = False
     not_before: float = 0.0
     rest: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Handled:
+    """How far this worker is in a log.
+
+    Attributes:
+        seq: The last it has handled.
+        at: When.
+    """
+
+    seq: int
+    at: float
 
 
 class FollowerEngine:
@@ -87,7 +108,7 @@ class FollowerEngine:
         self._holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._waiting: dict[int, _Waiting] = {}
         self._working: set[int] = set()
-        self._known: dict[int, int] = {}
+        self._handled: dict[int, _Handled] = {}
         self._changed = asyncio.Event()
 
     async def run(self) -> None:
@@ -140,7 +161,7 @@ class FollowerEngine:
         waiting = self._waiting.get(log_id)
         if waiting is not None:
             waiting.size = max(waiting.size, size)
-        elif self._known.get(log_id, -1) < size - 1:
+        elif (handled := self._handled.get(log_id)) is None or handled.seq < size - 1:
             self._waiting[log_id] = _Waiting(monotonic(), size)
         self._changed.set()
 
@@ -151,12 +172,20 @@ class FollowerEngine:
         for log_id, waiting in self._waiting.items():
             if log_id in self._working:
                 continue
-            much = waiting.size - 1 - self._known.get(log_id, waiting.size) >= self._pace.batch_events
-            due = max(waiting.not_before, waiting.since if much else waiting.since + self._pace.batch_seconds)
+            due = self._due(waiting, self._handled.get(log_id))
             if due <= now:
                 return log_id, 0
             soonest = min(soonest, due - now)
         return None, soonest
+
+    def _due(self, waiting: _Waiting, handled: _Handled | None) -> float:
+        """When it is a log's turn."""
+        pace = self._pace
+        behind = 0 if handled is None else waiting.size - 1 - handled.seq
+        if waiting.at_once or behind >= pace.batch_events:
+            return waiting.not_before
+        due = max(waiting.since + pace.batch_seconds, waiting.not_before)
+        return due if handled is None or behind >= pace.few_events else max(due, handled.at + pace.few_seconds)
 
     async def _work(self) -> None:
         while True:
@@ -175,7 +204,7 @@ class FollowerEngine:
                 self._rest(log_id, waiting, type(error).__name__)
             else:
                 if more:  # to the end of the queue
-                    self._waiting[log_id] = _Waiting(monotonic() - self._pace.batch_seconds, waiting.size)
+                    self._waiting[log_id] = _Waiting(monotonic(), waiting.size, at_once=True)
             finally:
                 self._working.discard(log_id)
                 self._changed.set()
@@ -193,19 +222,19 @@ class FollowerEngine:
         async with self._database.worker_session() as connection:
             cursor = await queries.lease(connection, name, log_id, self._holder, pace.lease_seconds)
         if cursor is None:  # another worker's: its end, or the sweep, shows what is left
-            self._known.pop(log_id, None)
+            self._handled.pop(log_id, None)
             return False
         try:
             for _ in range(_STRETCHES_A_TURN):
                 stretch = await self._source.read(
-                    log_id, cursor.seq, cursor.received_us, limit=pace.batch_events, max_bytes=_MAX_BYTES
+                    log_id, cursor.seq, cursor.received_us, limit=pace.stretch_events, max_bytes=_MAX_BYTES
                 )
                 if stretch.through > cursor.seq:
                     cursor = await self._take(log_id, stretch)
                 if cursor is None:
-                    self._known.pop(log_id, None)
+                    self._handled.pop(log_id, None)
                     return False
-                self._known[log_id] = cursor.seq
+                self._handled[log_id] = _Handled(cursor.seq, monotonic())
                 if stretch.ended:
                     return False
             return True

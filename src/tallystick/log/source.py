@@ -3,17 +3,19 @@
 from tallystick.database.pools import Database
 from tallystick.followers.model import LoggedEvent, Stretch
 from tallystick.log import queries
+from tallystick.log.heads import Heads
 
 
 class LogSource:
     """Reads stretches of logs.
 
     Args:
-        database: Whose reader role reads.
+        database: Whose reader role reads the events, and whose control role their number.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._heads = Heads(database)
 
     async def read(self, log_id: int, after: int, received_us: int | None, *, limit: int, max_bytes: int) -> Stretch:
         """See `followers.model.Source`. Where events were removed, the stretch passes over them."""
@@ -31,5 +33,4 @@ class LogSource:
 
     async def size(self, log_id: int) -> int:
         """See `followers.model.Source`."""
-        async with self._database.log_session(log_id) as connection:
-            return await queries.read_size(connection)
+        return await self._heads.size(log_id)

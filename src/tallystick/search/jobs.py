@@ -18,7 +18,6 @@ REBUILD_INDEX: Final = "rebuild_index"
 """The kind of these jobs."""
 
 _OURSELVES: Final = {"issuer": "tallystick", "subject": "search"}
-_BATCH_EVENTS: Final = 5_000
 _BATCH_BYTES: Final = 16 * 1024 * 1024
 
 
@@ -31,12 +30,14 @@ class IndexRebuild:
         index: Of all logs.
         source: Reads the log.
         database: Where the follower's cursor is.
+        batch_events: Most events that are indexed together.
     """
 
-    def __init__(self, index: SearchIndex, source: Source, database: Database) -> None:
+    def __init__(self, index: SearchIndex, source: Source, database: Database, *, batch_events: int = 10_000) -> None:
         self._index = index
         self._source = source
         self._database = database
+        self._batch_events = batch_events
 
     async def run(self, job: Job, progress: Progress) -> None:
         """See `jobs.model.Handler`."""
@@ -63,7 +64,9 @@ class IndexRebuild:
             async with self._database.worker_session() as connection:
                 await queries.forget_quarantined(connection, NAME, log_id)
         while True:
-            stretch = await self._source.read(log_id, through, received_us, limit=_BATCH_EVENTS, max_bytes=_BATCH_BYTES)
+            stretch = await self._source.read(
+                log_id, through, received_us, limit=self._batch_events, max_bytes=_BATCH_BYTES
+            )
             try:
                 if stretch.through > through:
                     await hand_over(filling, self._database, log_id, stretch)

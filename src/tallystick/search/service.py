@@ -1,5 +1,6 @@
 """Answers listings: filters and words from the index and the tail behind it, everything else from the log itself."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Final, cast
@@ -94,8 +95,8 @@ class SearchService:
             listing.limit + 1,
             None if start is None else (start.occurred_us, start.seq),
         )
-        hits = await self._ask(log_id, request)
-        tail = await self._tails.after(log_id, hits.through)
+        hits, head = await asyncio.gather(self._ask(log_id, request), self._tails.head(log_id))
+        tail = await self._tails.between(log_id, hits.through, head)
         places = _merge(hits.hits, tail.documents, request)
         looked_at, shown = await self._read(log_id, places[: listing.limit], judge)
         onward = None

@@ -103,13 +103,20 @@ class Tails:
         self._max_bytes = max_bytes
         self._logs: OrderedDict[int, _Kept] = OrderedDict()
 
-    async def after(self, log_id: int, through: int) -> Tail:
-        """The events of a log after a seq, up to its head at the time of the call at least.
+    async def head(self, log_id: int) -> int:
+        """The last seq of a log at some moment after the call; -1 where it has none.
 
         Raises:
             DatabaseDownError: PostgreSQL does not answer.
         """
-        head = await self._source.size(log_id) - 1
+        return await self._source.size(log_id) - 1
+
+    async def between(self, log_id: int, through: int, head: int) -> Tail:
+        """The events of a log after a seq, up to its head at least.
+
+        Raises:
+            DatabaseDownError: PostgreSQL does not answer.
+        """
         kept = self._logs.setdefault(log_id, _Kept(self._max_events, self._max_bytes))
         self._logs.move_to_end(log_id)
         async with kept.lock:

@@ -12,6 +12,7 @@ WORDS = {
     0.2: "five times a second",
     1.0: "a second",
     4: "four",
+    5.0: "five seconds",
     10.0: "ten seconds",
     30.0: "half a minute",
     100: "a hundred",
@@ -22,6 +23,7 @@ def test_the_figures_are_the_defaults() -> None:
     search, pace = SearchSettings(), Pace()
     said = (
         f"once {search.commit_events:,} of its events wait, or one has waited for {WORDS[search.commit_seconds]}",
+        f"is written at most every {WORDS[search.slow_seconds]}: with fewer than {search.slow_events} new events",
         f"It may have {search.tail_events:,} events and {MAX_BYTES >> 20} MiB",
         f"a row that names it for {WORDS[pace.lease_seconds]}",
         f"looks at the heads of the logs, {WORDS[POLL_SECONDS]}",
@@ -31,5 +33,5 @@ def test_the_figures_are_the_defaults() -> None:
         f"In OpenSearch {WORDS[search.shared_logs]} logs share an index",
     )
 
-    assert search.roll_events == 1_000_000
-    assert [sentence for sentence in (*said, "*rolls* of a million events") if sentence not in PAGE] == []
+    assert search.roll_events == 640_000
+    assert [sentence for sentence in (*said, "*rolls* of 640,000 events") if sentence not in PAGE] == []
