@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from itertools import count
 
-from tallystick.ports import Hit, SearchIndex, SearchOrder, SearchRequest
+import pytest
+
+from tallystick.ports import Hit, IndexBehindError, SearchIndex, SearchOrder, SearchRequest
 from tallystick.query.matching import compile_terms, prepare
 from tallystick.query.terms import (
     AllOf,
@@ -146,6 +148,27 @@ class SearchConformance:
         await assert_pages(index, log_id, documents, MatchAll(), limit=50)
         state = await index.state(log_id)
         assert (state.through, state.documents) == (19, 20)
+
+    @pytest.mark.parametrize("generation", [None, "g2"])
+    async def test_what_would_leave_a_hole_is_refused(self, index: SearchIndex, generation: str | None) -> None:
+        log_id = fresh_log()
+        documents = varied(20)
+        await index.append(log_id, documents[:10], through=9, after=-1, generation=generation)
+        with pytest.raises(IndexBehindError) as behind:
+            await index.append(log_id, documents[11:], through=19, after=10, generation=generation)
+        assert behind.value.through == 9
+        state = await index.state(log_id, generation=generation)
+        assert (state.through, state.documents) == (9, 10)
+        await index.append(log_id, documents[10:], through=19, after=9, generation=generation)
+        assert (await index.state(log_id, generation=generation)).documents == 20
+
+    async def test_what_goes_on_where_nothing_is_is_refused(self, index: SearchIndex) -> None:
+        log_id = fresh_log()
+        with pytest.raises(IndexBehindError) as behind:
+            await index.append(log_id, varied(20)[10:], through=19, after=9)
+        assert behind.value.through == -1
+        hits = await index.search(log_id, SearchRequest(MatchAll(), "newest", 10))
+        assert (hits.hits, hits.through) == ((), -1)
 
     async def test_through_passes_what_was_removed(self, index: SearchIndex) -> None:
         log_id = fresh_log()

@@ -12,6 +12,18 @@ class CorruptIndexError(Exception):
     """The files of an index are damaged. It is to be dropped and made anew from the log."""
 
 
+class IndexBehindError(Exception):
+    """An index does not hold what its caller believes.
+
+    Attributes:
+        through: What it is complete through.
+    """
+
+    def __init__(self, through: int) -> None:
+        super().__init__(f"complete through {through}")
+        self.through = through
+
+
 SearchOrder: TypeAlias = Literal["newest", "oldest"]
 
 
@@ -95,7 +107,13 @@ class SearchIndex(Protocol):
     """
 
     async def append(
-        self, log_id: int, documents: Sequence[Document], *, through: int, generation: str | None = None
+        self,
+        log_id: int,
+        documents: Sequence[Document],
+        *,
+        through: int,
+        after: int = -1,
+        generation: str | None = None,
     ) -> None:
         """Add documents, in order of seq. On return they are durable and the next search finds them.
 
@@ -106,7 +124,11 @@ class SearchIndex(Protocol):
             log_id: The log.
             documents: May be fewer than the seqs they span: some were removed from the log.
             through: What the index is complete through afterwards; at least the last document's seq.
+            after: What the caller believes it complete through before; -1 where that makes no difference.
             generation: See above.
+
+        Raises:
+            IndexBehindError: It is not: it was lost, in whole or in part. Nothing was added.
         """
         ...
 

@@ -43,14 +43,20 @@ class Held:
     goes_on: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def append(
-        self, log_id: int, documents: Sequence[Document], *, through: int, generation: str | None = None
+        self,
+        log_id: int,
+        documents: Sequence[Document],
+        *,
+        through: int,
+        after: int = -1,
+        generation: str | None = None,
     ) -> None:
         if generation is not None:
             if len(self.begun) == self.batches:
                 self.stopped.set()
                 await self.goes_on.wait()
             self.begun.append(documents[0].seq)
-        await self.index.append(log_id, documents, through=through, generation=generation)
+        await self.index.append(log_id, documents, through=through, after=after, generation=generation)
 
     async def search(self, log_id: int, request: SearchRequest) -> Hits:
         return await self.index.search(log_id, request)

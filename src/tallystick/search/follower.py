@@ -8,7 +8,7 @@ import orjson
 import structlog
 
 from tallystick.followers.model import LoggedEvent, RestartLogError, Stretch
-from tallystick.ports import CorruptIndexError, SearchIndex
+from tallystick.ports import CorruptIndexError, IndexBehindError, SearchIndex
 from tallystick.query.analysis import analyse
 from tallystick.query.terms import Document
 
@@ -38,10 +38,10 @@ class IndexFollower:
     async def handle(self, log_id: int, stretch: Stretch) -> None:
         """See `Follower`. A damaged index is set aside and made anew; one that lost its end is filled up from there."""
         try:
-            state = await self._index.state(log_id)
-            if state.through < stretch.after:
-                raise RestartLogError(state.through)
-            await self._index.append(log_id, await documents_of(stretch.events), through=stretch.through)
+            documents = await documents_of(stretch.events)
+            await self._index.append(log_id, documents, through=stretch.through, after=stretch.after)
+        except IndexBehindError as behind:
+            raise RestartLogError(behind.through) from None
         except CorruptIndexError:
             _log.exception("index_set_aside", log_id=log_id)
             await self._index.drop(log_id)

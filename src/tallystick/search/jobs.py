@@ -10,7 +10,7 @@ from tallystick.followers.leases import hold
 from tallystick.followers.model import RestartLogError, Source, Stretch
 from tallystick.jobs.model import Job, JobFailedError, Progress
 from tallystick.jobs.service import JobService
-from tallystick.ports import CorruptIndexError, SearchIndex
+from tallystick.ports import CorruptIndexError, IndexBehindError, SearchIndex
 from tallystick.search.follower import NAME, documents_of
 from tallystick.search.queries import tenant_of
 
@@ -108,7 +108,11 @@ class _Filling:
     async def handle(self, log_id: int, stretch: Stretch) -> None:
         documents = await documents_of(stretch.events)
         try:
-            await self.index.append(log_id, documents, through=stretch.through, generation=self.generation)
+            await self.index.append(
+                log_id, documents, through=stretch.through, after=stretch.after, generation=self.generation
+            )
+        except IndexBehindError as behind:
+            raise RestartLogError(behind.through) from None
         except CorruptIndexError:
             await self.index.drop(log_id, generation=self.generation)
             raise RestartLogError(-1) from None

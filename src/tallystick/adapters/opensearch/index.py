@@ -31,7 +31,7 @@ from tallystick.adapters.opensearch.searching import (
     vouched,
 )
 from tallystick.errors import SearchDownError
-from tallystick.ports import CorruptIndexError, Hits, IndexState, SearchRequest, endless_phrase
+from tallystick.ports import CorruptIndexError, Hits, IndexBehindError, IndexState, SearchRequest, endless_phrase
 from tallystick.query.terms import Document, TermQuery
 from tallystick.settings import SearchSettings
 
@@ -72,7 +72,13 @@ class OpenSearchIndex:
         await self._client.close()
 
     async def append(
-        self, log_id: int, documents: Sequence[Document], *, through: int, generation: str | None = None
+        self,
+        log_id: int,
+        documents: Sequence[Document],
+        *,
+        through: int,
+        after: int = -1,
+        generation: str | None = None,
     ) -> None:
         """See `SearchIndex`.
 
@@ -84,6 +90,8 @@ class OpenSearchIndex:
         with outage_told():
             place, markers = await asyncio.gather(self._place(alias), self._markers(log_id, alias))
             known = vouched(markers.values())
+            if known < after:
+                raise IndexBehindError(known)
             if through <= known:
                 return
             if place is None:

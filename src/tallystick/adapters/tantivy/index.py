@@ -19,7 +19,7 @@ from tallystick.adapters.tantivy.files import FIRST_GENERATION, LogFolder, Roll,
 from tallystick.adapters.tantivy.schema import compile_query, open_index, to_tantivy
 from tallystick.adapters.tantivy.searching import OpenRoll, search_rolls
 from tallystick.errors import SearchDownError
-from tallystick.ports import CorruptIndexError, Hits, IndexState, SearchRequest, endless_phrase
+from tallystick.ports import CorruptIndexError, Hits, IndexBehindError, IndexState, SearchRequest, endless_phrase
 from tallystick.query.terms import Document
 from tallystick.settings import SearchSettings
 
@@ -92,10 +92,16 @@ class TantivyIndex:
         await asyncio.to_thread(self._close_unused, 0.0)
 
     async def append(
-        self, log_id: int, documents: Sequence[Document], *, through: int, generation: str | None = None
+        self,
+        log_id: int,
+        documents: Sequence[Document],
+        *,
+        through: int,
+        after: int = -1,
+        generation: str | None = None,
     ) -> None:
         """See `SearchIndex`."""
-        await asyncio.to_thread(self._append, log_id, documents, through, generation)
+        await asyncio.to_thread(self._append, log_id, documents, through, after, generation)
 
     async def search(self, log_id: int, request: SearchRequest) -> Hits:
         """See `SearchIndex`."""
@@ -118,10 +124,14 @@ class TantivyIndex:
     def _folder(self, log_id: int) -> LogFolder:
         return LogFolder(self._root / str(log_id), log_id)
 
-    def _append(self, log_id: int, documents: Sequence[Document], through: int, generation: str | None) -> None:
+    def _append(
+        self, log_id: int, documents: Sequence[Document], through: int, after: int, generation: str | None
+    ) -> None:
         folder = self._folder(log_id)
         name = generation or folder.live() or FIRST_GENERATION
         with self._writer(folder, name) as writing:
+            if writing.rolls.through < after:
+                raise IndexBehindError(writing.rolls.through)
             new = [document for document in documents if document.seq > writing.rolls.through]
             if through <= writing.rolls.through:
                 return
