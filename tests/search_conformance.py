@@ -141,10 +141,10 @@ class SearchConformance:
     async def test_appending_again_changes_nothing(self, index: SearchIndex) -> None:
         log_id = fresh_log()
         documents = varied(20)
-        await index.append(log_id, documents[:12], through=11)
-        await index.append(log_id, documents[5:], through=19)
-        await index.append(log_id, documents, through=19)
-        await index.append(log_id, documents[:3], through=2)
+        assert await index.append(log_id, documents[:12], through=11) == -1
+        assert await index.append(log_id, documents[5:], through=19) == 11
+        assert await index.append(log_id, documents, through=19) == 19
+        assert await index.append(log_id, documents[:3], through=2) == 19
         await assert_pages(index, log_id, documents, MatchAll(), limit=50)
         state = await index.state(log_id)
         assert (state.through, state.documents) == (19, 20)

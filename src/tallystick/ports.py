@@ -114,7 +114,7 @@ class SearchIndex(Protocol):
         through: int,
         after: int = -1,
         generation: str | None = None,
-    ) -> None:
+    ) -> int:
         """Add documents, in order of seq. On return they are durable and the next search finds them.
 
         Idempotent: what lies at or below the index's own `through` is passed over. All or nothing is not promised, only
@@ -126,6 +126,9 @@ class SearchIndex(Protocol):
             through: What the index is complete through afterwards; at least the last document's seq.
             after: What the caller believes it complete through before; -1 where that makes no difference.
             generation: See above.
+
+        Returns:
+            What the index was complete through before.
 
         Raises:
             IndexBehindError: It is not: it was lost, in whole or in part. Nothing was added.

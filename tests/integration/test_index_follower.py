@@ -51,6 +51,16 @@ async def until_indexed(index: TantivyIndex, log_id: int, through: int) -> None:
             await asyncio.sleep(0.02)
 
 
+async def until_followed(database: Database, log_id: int) -> None:
+    async with asyncio.timeout(DEADLINE):
+        while True:
+            async with database.worker_session() as connection:
+                (lag,) = [lag for lag in await queries.find_lags(connection, [NAME]) if lag.log_id == log_id]
+            if lag.events == 0:
+                return
+            await asyncio.sleep(0.02)
+
+
 async def seqs(index: TantivyIndex, log_id: int) -> list[int]:
     return sorted(hit.seq for hit in await all_pages(index, log_id, MatchAll(), "oldest", 37))
 
@@ -90,6 +100,30 @@ async def test_an_index_that_was_lost_is_made_anew(
         assert await seqs(index, log_id) == list(range(101))
 
 
+async def test_an_index_of_another_past_is_made_anew(
+    database: Database, owner: Connection, log_id: int, tmp_path: Path
+) -> None:
+    await fill_log(owner, log_id, 60, **FIELDS)
+    async with indexing(database, tmp_path) as index:
+        await until_indexed(index, log_id, 59)
+    await restore(owner, log_id, through=29)
+    await fill_log(owner, log_id, 20, action="logout")
+    async with indexing(database, tmp_path) as index:
+        await until_followed(database, log_id)
+        assert await seqs(index, log_id) == list(range(50))
+        assert len(await all_pages(index, log_id, Consecutive("text", ("logout",)), "newest", 100)) == 20
+
+
+async def restore(owner: Connection, log_id: int, *, through: int) -> None:
+    """Take a log back to what it was, its cursor included."""
+    async with owner.transaction():
+        await owner.execute("delete from tallystick.events where log_id = $1 and seq > $2", log_id, through)
+        await owner.execute("update tallystick.logs set size = $2 where id = $1", log_id, through + 1)
+        await owner.execute(
+            "update tallystick.cursors set seq = $2, received_at = null where log_id = $1", log_id, through
+        )
+
+
 async def test_a_damaged_index_is_made_anew(database: Database, owner: Connection, log_id: int, tmp_path: Path) -> None:
     await fill_log(owner, log_id, 100, **FIELDS)
     async with indexing(database, tmp_path) as index:
@@ -97,12 +131,6 @@ async def test_a_damaged_index_is_made_anew(database: Database, owner: Connectio
     (tmp_path / str(log_id) / "first" / "rolls.json").write_text("{")
     await fill_log(owner, log_id, 1, **FIELDS)
     async with indexing(database, tmp_path) as index:
-        async with asyncio.timeout(DEADLINE):
-            while True:
-                async with database.worker_session() as connection:
-                    (lag,) = [lag for lag in await queries.find_lags(connection, [NAME]) if lag.log_id == log_id]
-                if lag.events == 0:
-                    break
-                await asyncio.sleep(0.02)
+        await until_followed(database, log_id)
         assert await seqs(index, log_id) == list(range(101))
     assert sum(".corrupt-" in name for name in os.listdir(tmp_path)) == 1  # noqa: PTH208

@@ -50,13 +50,13 @@ class Held:
         through: int,
         after: int = -1,
         generation: str | None = None,
-    ) -> None:
+    ) -> int:
         if generation is not None:
             if len(self.begun) == self.batches:
                 self.stopped.set()
                 await self.goes_on.wait()
             self.begun.append(documents[0].seq)
-        await self.index.append(log_id, documents, through=through, after=after, generation=generation)
+        return await self.index.append(log_id, documents, through=through, after=after, generation=generation)
 
     async def search(self, log_id: int, request: SearchRequest) -> Hits:
         return await self.index.search(log_id, request)

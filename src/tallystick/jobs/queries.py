@@ -208,9 +208,9 @@ async def report_job(
     )
 
 
-async def end_job(connection: Connection, job_id: str, holder: str, state: JobState, error: str | None) -> bool:
-    """Record how a job ended; false where its lease is another's."""
-    status = await connection.execute(
+async def end_job(connection: Connection, job_id: str, holder: str, state: JobState, error: str | None) -> None:
+    """Record how a job ended, unless its lease is another's."""
+    await connection.execute(
         """
         update tallystick.jobs
            set state = $3, error = $4, leased_by = null, leased_until = null,
@@ -221,13 +221,12 @@ async def end_job(connection: Connection, job_id: str, holder: str, state: JobSt
         str(state),
         error,
     )
-    return status == "UPDATE 1"
 
 
 async def postpone_job(
     connection: Connection, job_id: str, holder: str, seconds: float, error: str, *, counted: bool
-) -> bool:
-    """Leave a job to whoever takes it after some seconds; false where its lease is another's.
+) -> None:
+    """Leave a job to whoever takes it after some seconds, unless its lease is another's.
 
     Args:
         connection: Of the worker role.
@@ -237,7 +236,7 @@ async def postpone_job(
         error: Why, without anything of an event.
         counted: Whether this attempt counts.
     """
-    status = await connection.execute(
+    await connection.execute(
         """
         update tallystick.jobs
            set error = $4, leased_by = null, leased_until = clock_timestamp() + make_interval(secs => $3),
@@ -249,4 +248,3 @@ async def postpone_job(
         error,
         0 if counted else 1,
     )
-    return status == "UPDATE 1"

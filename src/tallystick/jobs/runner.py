@@ -151,9 +151,11 @@ class JobRunner:
             handler = self._handlers.get(job.kind)
             outcome = await self._attempt(job, handler)
             with suppress(UnavailableError):  # else the lease runs out, and it is done again
-                recorded = await self._record(job, outcome)
-                if recorded and handler and outcome.state in (JobState.CANCELLED, JobState.FAILED):
-                    await handler.discard(job)
+                if handler and outcome.state in (JobState.CANCELLED, JobState.FAILED):
+                    if await self._renew(job) is None:
+                        return
+                    await handler.discard(job)  # first: nobody comes back to a job whose end is recorded
+                await self._record(job, outcome)
         finally:
             self._free.release()
 
@@ -186,23 +188,27 @@ class JobRunner:
             beating.cancel()
         return _Outcome(JobState.SUCCEEDED)
 
-    async def _record(self, job: Job, outcome: _Outcome) -> bool:
-        """Record what became of a job; false where it is another worker's by now."""
+    async def _record(self, job: Job, outcome: _Outcome) -> None:
+        """Record what became of a job, unless it is another worker's by now."""
         _log.info("job_left", job_id=job.id, kind=job.kind, state=outcome.state or "postponed", error=outcome.error)
         async with self._database.worker_session() as connection:
             if outcome.state is not None:
-                return await queries.end_job(connection, job.id, self._holder, outcome.state, outcome.error)
-            return await queries.postpone_job(
-                connection, job.id, self._holder, self._pause_seconds, outcome.error or "", counted=outcome.counted
-            )
+                await queries.end_job(connection, job.id, self._holder, outcome.state, outcome.error)
+            else:
+                await queries.postpone_job(
+                    connection, job.id, self._holder, self._pause_seconds, outcome.error or "", counted=outcome.counted
+                )
 
     async def _keep(self, job: Job, running: "asyncio.Future[None]") -> None:
         """Renew the lease while a job runs; end the job when somebody wants that, or the lease is lost."""
         while True:
             await asyncio.sleep(min(self._lease_seconds / 3, 1.0))
             with suppress(UnavailableError):
-                async with self._database.worker_session() as connection:
-                    wanted_to_end = await queries.renew_job(connection, job.id, self._holder, self._lease_seconds)
-                if wanted_to_end is not False:
+                if await self._renew(job) is not False:
                     running.cancel()
                     return
+
+    async def _renew(self, job: Job) -> bool | None:
+        """Renew the lease of a job: whether somebody wants it to end, or None where it is lost."""
+        async with self._database.worker_session() as connection:
+            return await queries.renew_job(connection, job.id, self._holder, self._lease_seconds)

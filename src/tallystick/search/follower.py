@@ -8,14 +8,15 @@ import orjson
 import structlog
 
 from tallystick.followers.model import LoggedEvent, RestartLogError, Stretch
-from tallystick.ports import CorruptIndexError, IndexBehindError, SearchIndex
+from tallystick.ports import CorruptIndexError, IndexBehindError, SearchIndex, SearchRequest
 from tallystick.query.analysis import analyse
-from tallystick.query.terms import Document
+from tallystick.query.terms import AllOf, Document, Occurred, TermQuery
 
 NAME: Final = "search"
 """Its name in cursors and commands."""
 
 _SLICE: Final = 100
+_ENOUGH: Final = 10
 
 _log = structlog.get_logger("tallystick.search")
 
@@ -36,16 +37,38 @@ class IndexFollower:
         return NAME
 
     async def handle(self, log_id: int, stretch: Stretch) -> None:
-        """See `Follower`. A damaged index is set aside and made anew; one that lost its end is filled up from there."""
+        """See `Follower`. A damaged index is set aside and made anew; one that lost its end is filled up from there.
+
+        An index that holds other events at the same places is of another past of this log, before its database was
+        restored. It counts as damaged.
+        """
         try:
-            documents = await documents_of(stretch.events)
-            await self._index.append(log_id, documents, through=stretch.through, after=stretch.after)
+            await self._append(log_id, stretch)
         except IndexBehindError as behind:
             raise RestartLogError(behind.through) from None
         except CorruptIndexError:
             _log.exception("index_set_aside", log_id=log_id)
             await self._index.drop(log_id)
             raise RestartLogError(-1) from None
+
+    async def _append(self, log_id: int, stretch: Stretch) -> None:
+        documents = await documents_of(stretch.events)
+        before = await self._index.append(log_id, documents, through=stretch.through, after=stretch.after)
+        known = [document for document in documents if document.seq <= before]
+        for document in known[-_ENOUGH:]:  # one may be missing: it is in quarantine
+            if await holds(self._index, log_id, document):
+                return
+        if known:
+            raise CorruptIndexError(f"the search index of log {log_id} holds other events than the log")
+
+
+async def holds(index: SearchIndex, log_id: int, document: Document, terms: Sequence[TermQuery] = ()) -> bool:
+    """Whether an index holds a document at its place, found by these terms."""
+    occurred_us, seq = document.occurred_us, document.seq
+    query = AllOf((Occurred(occurred_us, occurred_us + 1), *terms))
+    after = (occurred_us, seq - 1) if seq else None
+    hits = (await index.search(log_id, SearchRequest(query, "oldest", 1, after))).hits
+    return [(hit.seq, hit.received_us) for hit in hits] == [(seq, document.received_us)]
 
 
 async def documents_of(events: Sequence[LoggedEvent]) -> list[Document]:

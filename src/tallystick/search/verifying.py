@@ -8,8 +8,8 @@ from typing import Final
 
 from tallystick.followers.model import LoggedEvent, Source
 from tallystick.ports import Hit, SearchIndex, SearchRequest
-from tallystick.query.terms import GAP, AllOf, Consecutive, Document, HasAny, MatchAll, Occurred, TermQuery
-from tallystick.search.follower import documents_of
+from tallystick.query.terms import GAP, Consecutive, Document, HasAny, MatchAll, TermQuery
+from tallystick.search.follower import documents_of, holds
 
 FIRST: Final = 20
 """So many seqs of each kind are named."""
@@ -149,13 +149,9 @@ def _clear(marks: "array[int]", hit: Hit, findings: Findings) -> None:
 async def _look_up(index: SearchIndex, log_id: int, events: Sequence[LoggedEvent], findings: Findings) -> None:
     """Try whether events are found by their own terms, each at its own place."""
     for document in await documents_of(events):
-        moment, seq = document.occurred_us, document.seq
-        query = AllOf((Occurred(moment, moment + 1), *_terms_of(document)))
-        after = (moment, seq - 1) if seq else None
-        hits = (await index.search(log_id, SearchRequest(query, "oldest", 1, after))).hits
         findings.sampled += 1
-        if [hit.seq for hit in hits] != [seq]:
-            findings.unfindable.add(seq)
+        if not await holds(index, log_id, document, _terms_of(document)):
+            findings.unfindable.add(document.seq)
 
 
 def _terms_of(document: Document) -> list[TermQuery]:

@@ -79,7 +79,7 @@ class OpenSearchIndex:
         through: int,
         after: int = -1,
         generation: str | None = None,
-    ) -> None:
+    ) -> int:
         """See `SearchIndex`.
 
         Raises:
@@ -93,7 +93,7 @@ class OpenSearchIndex:
             if known < after:
                 raise IndexBehindError(known)
             if through <= known:
-                return
+                return known
             if place is None:
                 place = await self._begin(names, generation)
             marker = markers.get(place.parts[-1], Marker(known, known, 0))
@@ -108,6 +108,7 @@ class OpenSearchIndex:
             )
             grown = Marker(marker.after, through, marker.documents + len(new))
             await bulk.write(marker_operations(place.build, grown), refresh=True)
+        return known
 
     async def search(self, log_id: int, request: SearchRequest) -> Hits:
         """See `SearchIndex`."""

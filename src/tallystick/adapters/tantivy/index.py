@@ -99,9 +99,9 @@ class TantivyIndex:
         through: int,
         after: int = -1,
         generation: str | None = None,
-    ) -> None:
+    ) -> int:
         """See `SearchIndex`."""
-        await asyncio.to_thread(self._append, log_id, documents, through, after, generation)
+        return await asyncio.to_thread(self._append, log_id, documents, through, after, generation)
 
     async def search(self, log_id: int, request: SearchRequest) -> Hits:
         """See `SearchIndex`."""
@@ -126,15 +126,16 @@ class TantivyIndex:
 
     def _append(
         self, log_id: int, documents: Sequence[Document], through: int, after: int, generation: str | None
-    ) -> None:
+    ) -> int:
         folder = self._folder(log_id)
         name = generation or folder.live() or FIRST_GENERATION
         with self._writer(folder, name) as writing:
-            if writing.rolls.through < after:
-                raise IndexBehindError(writing.rolls.through)
-            new = [document for document in documents if document.seq > writing.rolls.through]
-            if through <= writing.rolls.through:
-                return
+            before = writing.rolls.through
+            if before < after:
+                raise IndexBehindError(before)
+            if through <= before:
+                return before
+            new = [document for document in documents if document.seq > before]
             while new:
                 room = self._settings.roll_events - writing.rolls.rolls[-1].documents
                 if room <= 0:
@@ -153,6 +154,7 @@ class TantivyIndex:
                 folder.write_rolls(name, writing.rolls)
         if generation is None and folder.live() is None:
             folder.make_live(name)
+        return before
 
     def _begin_roll(self, folder: LogFolder, writing: _Writing) -> None:
         writing.writer.wait_merging_threads()
