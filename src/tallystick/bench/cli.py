@@ -1,7 +1,7 @@
 """The command `tallystick bench` and its subcommands."""
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -156,6 +156,9 @@ def search(
     baseline: Annotated[
         bool, typer.Option("--baseline", help="Ask the plain application, too; of at most three million events.")
     ] = False,
+    engine: Annotated[
+        Literal["tantivy", "opensearch"], typer.Option(help="Which engine an instance that is started here uses.")
+    ] = "tantivy",
     as_json: AsJson = False,
     output: Output = None,
 ) -> None:
@@ -166,11 +169,13 @@ def search(
         say("waiting until all is indexed")
         with progress_bar("indexing") as bar:
             indexed = await indexing.until_indexed(instance, bar)
-        size = Report("sizes", (await sizes.bytes_per_event(instance, "tantivy"),))
-        found = await searching.search(instance, seconds, say, engine="Tantivy", rate=rate, baseline=baseline)
+        size = Report("sizes", (await sizes.bytes_per_event(instance, engine),))
+        found = await searching.search(
+            instance, seconds, say, engine=sizes.ENGINES[engine], rate=rate, baseline=baseline
+        )
         return joined("search", [indexed, size, found])
 
-    run(measure, home, as_json=as_json, output=output, settings=DAYS)
+    run(measure, home, as_json=as_json, output=output, settings=DAYS, options=("--search", engine))
 
 
 @app.command("freshness")

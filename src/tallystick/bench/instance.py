@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -131,12 +131,15 @@ def _answers(instance: Instance) -> bool:
 
 
 @contextlib.contextmanager
-def instance_in(home: Path | None, settings: Mapping[str, str] | None = None) -> Generator[Instance]:
+def instance_in(
+    home: Path | None, settings: Mapping[str, str] | None = None, options: Sequence[str] = ()
+) -> Generator[Instance]:
     """Give the instance of a state directory, started and stopped again if it does not run.
 
     Args:
         home: The state directory; None makes one and removes it afterwards.
         settings: Environment variables for an instance that is started here.
+        options: Of `tallystick up`, likewise.
 
     Raises:
         ConfigurationError: It does not start; the message has what it said.
@@ -147,7 +150,7 @@ def instance_in(home: Path | None, settings: Mapping[str, str] | None = None) ->
     folder = Path(tempfile.mkdtemp(prefix="tallystick-bench-")) if home is None else home.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with _started(folder, settings or {}) as started:
+        with _started(folder, settings or {}, options) as started:
             yield started
     finally:
         if home is None:
@@ -155,7 +158,7 @@ def instance_in(home: Path | None, settings: Mapping[str, str] | None = None) ->
 
 
 @contextlib.contextmanager
-def _started(home: Path, settings: Mapping[str, str]) -> Generator[Instance]:
+def _started(home: Path, settings: Mapping[str, str], options: Sequence[str]) -> Generator[Instance]:
     # A database that the environment names is another instance's: this one has its own.
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("TALLYSTICK_DATABASE__")}
     environment = {
@@ -168,8 +171,8 @@ def _started(home: Path, settings: Mapping[str, str]) -> Generator[Instance]:
     run_file.unlink(missing_ok=True)
     output = home / "bench-up.log"
     with output.open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-c", "from tallystick.cli import main; main()", "up"],
+        process = subprocess.Popen(  # noqa: S603  # our own program
+            [sys.executable, "-c", "from tallystick.cli import main; main()", "up", *options],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=log,

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Final
@@ -40,9 +40,10 @@ def run(
     as_json: bool,
     output: Path | None,
     settings: Mapping[str, str] | None = None,
+    options: Sequence[str] = (),
 ) -> None:
     """Measure, and print what was found."""
-    report, versions = measured(measure, home, sayer(), settings or {})
+    report, versions = measured(measure, home, sayer(), settings or {}, options)
     print_report(report, versions, as_json_wanted=as_json, output=output)
 
 
@@ -62,10 +63,10 @@ def progress_bar(title: str) -> Generator[Callable[[int, int], None]]:
 
 
 def measured(
-    measure: Measurement, home: Path | None, say: Say, settings: Mapping[str, str]
+    measure: Measurement, home: Path | None, say: Say, settings: Mapping[str, str], options: Sequence[str] = ()
 ) -> tuple[Report, dict[str, str]]:
     """Measure an instance, started where it does not run; gives the report and what it was measured on."""
-    with instance_in(home, settings) as instance:
+    with instance_in(home, settings, options) as instance:
         return asyncio.run(_with_versions(measure, instance, say))
 
 

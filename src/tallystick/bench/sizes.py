@@ -14,6 +14,12 @@ select (select sum(size) from tallystick.logs)::bigint as events,
        (select sum(pg_indexes_size(relid)) from pg_partition_tree('tallystick.events') where isleaf)::bigint as indexes,
        (select avg(octet_length(body)) from tallystick.events tablesample system (1))::float8 as body"""
 
+ENGINES: Final = {"tantivy": "Tantivy", "opensearch": "OpenSearch"}
+"""How the search engines are called, by what `up --search` takes."""
+
+_FOLDERS: Final = {"tantivy": "search", "opensearch": "opensearch/data"}
+"""Where the index of each lies in a state directory."""
+
 
 async def bytes_per_event(instance: Instance, engine: str) -> Figure:
     """Measure where the events lie. The search index must hold them all."""
@@ -30,7 +36,7 @@ async def bytes_per_event(instance: Instance, engine: str) -> Figure:
         "json": row["body"],
         "hot_store": (row["rows"] + row["indexes"]) / events,
         "of_it_indexes": row["indexes"] / events,
-        engine: _folder_bytes(instance.home / "search") / events,
+        engine: _folder_bytes(instance.home / _FOLDERS[engine]) / events,
     }
     return Figure("bytes an event", 0, 0, facts=facts)
 

@@ -9,6 +9,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
+import psutil
+
 from tallystick.runtime.servers.artifacts import Bundle, Fetching, untold
 from tallystick.runtime.servers.java import java_home
 from tallystick.runtime.servers.local import HOST, LocalServer, ServerFolder, plain_environment
@@ -20,7 +22,7 @@ BUNDLE: Final = Bundle("OpenSearch", VERSION, files("tallystick.runtime.servers"
 _PRUNED: Final = ("modules/analysis-common",)
 """Its Thai analyzer needs locale data that the trimmed Java lacks: with it no index could be made."""
 
-_HEAP: Final = "512m"
+_HEAP_MEGABYTES: Final = (512, 1024)
 _DIRECT_MEMORY: Final = "256m"
 
 _LOGGING: Final = """\
@@ -51,6 +53,7 @@ async def prepare(folder: Path, port: int, report: Callable[[str], None], fetchi
     own.reach(home / "lib")
     java = await java_home(own.account)
     config = own.part("config", {"opensearch.yml": "", "log4j2.properties": _LOGGING})
+    heap = _heap()
     data, logs, temporary = own.part("data"), own.part("logs"), own.part("tmp", {})
     options = {
         "cluster.name": "tallystick",
@@ -70,7 +73,7 @@ async def prepare(folder: Path, port: int, report: Callable[[str], None], fetchi
         health="/_cluster/health?wait_for_status=yellow&timeout=1s",
         command=(
             str(java / "bin" / "java"),
-            *(f"-Xms{_HEAP}", f"-Xmx{_HEAP}", f"-XX:MaxDirectMemorySize={_DIRECT_MEMORY}"),
+            *(f"-Xms{heap}", f"-Xmx{heap}", f"-XX:MaxDirectMemorySize={_DIRECT_MEMORY}"),
             *("-XX:+ExitOnOutOfMemoryError", f"-XX:ErrorFile={logs}/hs_err_pid%p.log"),
             *("-Djava.awt.headless=true", "-Dfile.encoding=UTF-8", f"-Djava.io.tmpdir={temporary}"),
             *("-Djna.nosys=true", f"-Djna.tmpdir={temporary}", "-Dlog4j2.disable.jmx=true"),
@@ -86,3 +89,9 @@ async def prepare(folder: Path, port: int, report: Callable[[str], None], fetchi
         folder=data,
         identity=own.identity,
     )
+
+
+def _heap() -> str:
+    """A sixteenth of the machine's memory, within bounds."""
+    least, most = _HEAP_MEGABYTES
+    return f"{min(max(psutil.virtual_memory().total // 2**24, least), most)}m"
