@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import asyncpg
+import orjson
 import pytest
 
 from factories import make_log
@@ -64,6 +65,34 @@ async def test_sessions_at_the_same_time_do_not_mix(database: Database, logs: tu
 
     one, other = logs
     await asyncio.gather(*(look(one, 2) for _ in range(4)), *(look(other, 4) for _ in range(4)))
+
+
+async def test_a_reading_in_one_trip_sees_its_own_log_and_leaves_nothing(
+    database: Database, owner: Connection, logs: tuple[int, int]
+) -> None:
+    one, other = logs
+    rows = await owner.fetch("select log_id, seq, received_at from tallystick.events order by log_id, seq")
+    places = [row["seq"] for row in rows], [row["received_at"] for row in rows]
+    for log_id, events in ((one, 2), (other, 4)):
+        found = await database.log_fetch("read_places", log_id, *places)
+        assert {(row["seq"], orjson.loads(row["body"])["log"]) for row in found} == {
+            (seq, log_id) for seq in range(1, events + 1)
+        }
+        stretch = await database.log_fetch("read_stretch", log_id, -1, None, 1_000, 1 << 20)
+        assert (stretch[0]["size"], len(stretch) - 1) == (events + 1, events)
+        async with database.reader.acquire() as connection:
+            assert await seen(connection) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("role", ["writer", "control", "worker"])
+async def test_others_cannot_read_in_one_trip(owner: Connection, role: str) -> None:
+    for function in (
+        "read_places(int, bigint[], timestamptz[])",
+        "read_stretch(int, bigint, timestamptz, int, bigint)",
+    ):
+        allowed = "select has_function_privilege($1, $2, 'execute')"
+        assert not await owner.fetchval(allowed, f"tallystick_{role}", f"tallystick.{function}")
+        assert await owner.fetchval(allowed, "tallystick_reader", f"tallystick.{function}")
 
 
 async def end_well(_: PooledConnection) -> None:

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias
 
 import asyncpg
 
@@ -108,6 +108,12 @@ def open_log(log_id: int) -> str:
     )
 
 
+_ONE_TRIP: Final = {
+    "read_places": "select * from tallystick.read_places($1, $2, $3)",
+    "read_stretch": "select * from tallystick.read_stretch($1, $2, $3, $4, $5)",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Database:
     """Connections by login role. What a role may touch is granted in ``migrations/0003_access.sql``."""
@@ -163,8 +169,8 @@ class Database:
     async def log_session(self, log_id: int) -> AsyncGenerator[Connection]:
         """Open a read-only transaction on one log's views: ``log_events``, ``log_head`` and ``log_removed``.
 
-        The only way to a reader connection. The log is set for the transaction alone, so a pooled connection carries
-        nothing over to its next user.
+        With `log_fetch` the only way to a reader connection. The log is set for the transaction alone, so a pooled
+        connection carries nothing over to its next user.
 
         Raises:
             DatabaseDownError: No connection within the time limit, or it was lost.
@@ -190,6 +196,17 @@ class Database:
             connection.transaction(),
         ):
             yield connection
+
+    async def log_fetch(
+        self, function: Literal["read_places", "read_stretch"], log_id: int, *arguments: object
+    ) -> "list[asyncpg.Record]":
+        """Call a function that reads one log's views in one round trip (see ``migrations/0007_one_trip_reads.sql``).
+
+        Raises:
+            DatabaseDownError: No connection within the time limit, or it was lost.
+        """
+        async with as_database_down(), self.reader.acquire(timeout=self.settings.acquire_timeout) as connection:
+            return await connection.fetch(_ONE_TRIP[function], log_id, *arguments)
 
     async def control_fetch(self, statement: str, *arguments: object) -> "list[asyncpg.Record]":
         """Run one statement on what `control_session` may touch: a transaction of its own, in one round trip.

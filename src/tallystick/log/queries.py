@@ -1,4 +1,4 @@
-"""SQL for reading one log. Runs in `Database.log_session`, whose views show that log and nothing else.
+"""SQL for reading one log, through views that show that log and nothing else.
 
 Every listing is one index range per partition, merged: it stops when the page is full. A plan that finds the rows some
 other way and sorts them would take seconds for the largest logs; `database.pools.open_log` excludes it.
@@ -11,7 +11,7 @@ from itertools import product
 from types import MappingProxyType
 from typing import Final, NamedTuple, cast
 
-from tallystick.database.pools import Connection
+from tallystick.database.pools import Connection, Database
 from tallystick.query.timestamps import microseconds, moment
 
 EARLIEST_ARRIVAL: Final = timedelta(hours=1)
@@ -139,12 +139,6 @@ _BY_TIME: Final[Mapping[tuple[bool, bool, bool], str]] = MappingProxyType(
     }
 )
 
-_BY_SEQ: Final = _CUT.format(
-    page=_PAGE.format(where="where seq > $1 and received_at >= $2", order="seq", limit=3), budget=4
-)
-
-_BY_SEQ_UNBOUNDED: Final = _CUT.format(page=_PAGE.format(where="where seq > $1", order="seq", limit=2), budget=3)
-
 
 def by_time(walk: TimeWalk, *, limit: int, budget: int) -> Statement:
     """The statement that reads on in a walk by occurrence.
@@ -166,21 +160,6 @@ def by_time(walk: TimeWalk, *, limit: int, budget: int) -> Statement:
     return Statement(statement, (*arguments, limit, budget))
 
 
-def by_seq(after_seq: int, received_from_us: int | None, *, limit: int, budget: int) -> Statement:
-    """The statement that reads on by seq.
-
-    Args:
-        after_seq: Exclusive; -1 starts.
-        received_from_us: Arrival of the event at `after_seq` in Unix microseconds, if known: none came later in the log
-            and earlier in time.
-        limit: Most rows.
-        budget: As in `by_time`.
-    """
-    if received_from_us is None:
-        return Statement(_BY_SEQ_UNBOUNDED, (after_seq, limit, budget))
-    return Statement(_BY_SEQ, (after_seq, moment(received_from_us), limit, budget))
-
-
 async def read_chunk(connection: Connection, statement: Statement) -> Chunk:
     """Read rows in a log session that keeps index order."""
     *_, limit, budget = cast("tuple[*tuple[object, ...], int, int]", statement.arguments)
@@ -189,48 +168,41 @@ async def read_chunk(connection: Connection, statement: Statement) -> Chunk:
     return Chunk(rows, ended=len(rows) < limit and (not records or records[-1]["bytes"] < budget))
 
 
-async def read_event(connection: Connection, seq: int, received_us: int) -> StoredEvent | None:
-    """Read the event at a place, or None."""
-    record = await connection.fetchrow(
-        "select seq, received_at, occurred_at, leaf_hash, textsend(body) as body from tallystick.log_events"
-        " where seq = $1 and received_at = $2",
-        seq,
-        moment(received_us),
-    )
-    return None if record is None else StoredEvent(*record)
-
-
-def by_places(places: Sequence[tuple[int, int]]) -> Statement:
-    """The statement that reads the events at places, at least one, each a seq and its arrival in Unix microseconds.
+async def read_places(database: Database, log_id: int, places: Sequence[tuple[int, int]]) -> list[StoredEvent]:
+    """Read the events at places, each a seq and its arrival in Unix microseconds; those removed are left out.
 
     Row by row through the primary key: of each place only the partition of its arrival is looked at.
+
+    Raises:
+        DatabaseDownError: PostgreSQL does not answer.
     """
-    arrivals = [moment(received_us) for _, received_us in places]
-    return Statement(_BY_PLACES, ([seq for seq, _ in places], arrivals, min(arrivals), max(arrivals)))
-
-
-# With its limit the inner query is run for each place; else a plan could be made that joins whole partitions. The
-# bounds add nothing but speed: partitions outside of them are not opened (with a hundred, 1.3 ms become 0.35).
-_BY_PLACES: Final = """
-select event.seq, event.received_at, event.occurred_at, event.leaf_hash, textsend(event.body) as body
-  from unnest($1::bigint[], $2::timestamptz[]) as place (seq, received_at)
- cross join lateral (select * from tallystick.log_events
-                      where seq = place.seq and received_at = place.received_at
-                        and received_at between $3 and $4 limit 1) as event"""
-
-
-async def read_events(connection: Connection, places: Sequence[tuple[int, int]]) -> list[StoredEvent]:
-    """Read the events at places; those removed are left out."""
     if not places:
         return []
-    statement = by_places(places)
-    return [StoredEvent(*record) for record in await connection.fetch(statement.sql, *statement.arguments)]
+    seqs, arrivals = [seq for seq, _ in places], [moment(received_us) for _, received_us in places]
+    return [StoredEvent(*record) for record in await database.log_fetch("read_places", log_id, seqs, arrivals)]
 
 
-async def read_size(connection: Connection) -> int:
-    """How many seqs the log has given out; 0 where there is no such log."""
-    size: int | None = await connection.fetchval("select size from tallystick.log_head")
-    return size or 0
+async def read_stretch(
+    database: Database, log_id: int, after_seq: int, received_us: int | None, *, limit: int, budget: int
+) -> tuple[Chunk, int]:
+    """Read what follows a seq, and the size of the log in the same snapshot.
+
+    Args:
+        database: Whose reader role reads.
+        log_id: The log.
+        after_seq: Exclusive; -1 starts.
+        received_us: Arrival of the event at `after_seq` in Unix microseconds, if known.
+        limit: Most rows.
+        budget: Bytes of bodies after which the chunk is cut; the body that crosses them is still in it.
+
+    Raises:
+        DatabaseDownError: PostgreSQL does not answer.
+    """
+    since = None if received_us is None else moment(received_us)
+    records = await database.log_fetch("read_stretch", log_id, after_seq, since, limit, budget)
+    size: int = records[0]["size"] if records else 0
+    rows = tuple(StoredEvent(*tuple(record)[:-1]) for record in records[1:])
+    return Chunk(rows, ended=len(rows) < limit and sum(len(row.body) for row in rows) < budget), size
 
 
 async def read_removed(connection: Connection, after_seq: int, last_seq: int) -> list[Removed]:

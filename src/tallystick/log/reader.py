@@ -217,17 +217,20 @@ class LogReader:
             moment(place.received_ms * 1000)
         except (ValueError, OverflowError):
             raise missing from None
-        async with self._database.log_session(log_id) as connection:
-            event = await queries.read_event(connection, place.seq, place.received_ms * 1000)
-            tells = event is None and isinstance(narrowing, Everything)
-            if tells and await queries.is_removed(connection, place.seq):
+        found = await queries.read_places(self._database, log_id, [(place.seq, place.received_ms * 1000)])
+        if not found:
+            if isinstance(narrowing, Everything) and await self._is_removed(log_id, place.seq):
                 raise GoneError("the event was removed by the tenant's retention or on order")
-        if event is None:
             raise missing
+        (event,) = found
         body: Mapping[str, object] = orjson.loads(event.body)
         if body.get("id") != event_id or not compile_predicate(narrowing)(body):
             raise missing
         return FoundEvent(answer_of(event), event.leaf_hash)
+
+    async def _is_removed(self, log_id: int, seq: int) -> bool:
+        async with self._database.log_session(log_id) as connection:
+            return await queries.is_removed(connection, seq)
 
     async def read_places(self, log_id: int, places: Sequence[tuple[int, int]]) -> dict[int, StoredEvent]:
         """Read events by seq and arrival (in Unix microseconds), in any order; those removed are left out.
@@ -237,9 +240,7 @@ class LogReader:
         Raises:
             DatabaseDownError: PostgreSQL does not answer.
         """
-        async with self._database.log_session(log_id) as connection:
-            events = await queries.read_events(connection, places)
-        return {event.seq: event for event in events}
+        return {event.seq: event for event in await queries.read_places(self._database, log_id, places)}
 
     async def by_time(self, log_id: int, query: ListQuery) -> Page:
         """Read one page of all events by occurrence. What filters by time is `search`'s to find.
@@ -310,10 +311,9 @@ class LogReader:
         after_seq = query.after_seq if start is None else start.seq
         through, received_us = after_seq, None if start is None else start.received_us
         while scan.going_on:
-            async with self._database.log_session(log_id) as connection:
-                statement = queries.by_seq(through, received_us, limit=scan.wanted, budget=PAGE_BYTES)
-                chunk = await queries.read_chunk(connection, statement)
-                size = await queries.read_size(connection) if chunk.ended else 0
+            chunk, size = await queries.read_stretch(
+                self._database, log_id, through, received_us, limit=scan.wanted, budget=PAGE_BYTES
+            )
             await scan.take(chunk)
             if scan.last is not None:
                 through, received_us = scan.last.seq, scan.last.received_us

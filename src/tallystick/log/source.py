@@ -19,10 +19,9 @@ class LogSource:
 
     async def read(self, log_id: int, after: int, received_us: int | None, *, limit: int, max_bytes: int) -> Stretch:
         """See `followers.model.Source`. Where events were removed, the stretch passes over them."""
-        async with self._database.log_session(log_id) as connection:
-            statement = queries.by_seq(after, received_us, limit=limit, budget=max_bytes)
-            chunk = await queries.read_chunk(connection, statement)
-            size = await queries.read_size(connection) if chunk.ended else 0
+        chunk, size = await queries.read_stretch(
+            self._database, log_id, after, received_us, limit=limit, budget=max_bytes
+        )
         events = tuple(
             LoggedEvent(row.seq, row.received_us, row.occurred_us, row.leaf_hash, row.body) for row in chunk.rows
         )
