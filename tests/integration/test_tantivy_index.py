@@ -1,16 +1,17 @@
 """The search index in Tantivy, over real files."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
+from itertools import product
 from pathlib import Path
 
 import pytest
 
-from search_conformance import SearchConformance, all_pages, assert_pages, document, fresh_log, varied
+from search_conformance import SearchConformance, all_pages, assert_pages, document, expected, fresh_log, varied
 from tallystick.adapters.tantivy.index import TantivyIndex
 from tallystick.errors import InvalidError
 from tallystick.ports import CorruptIndexError, SearchRequest
-from tallystick.query.terms import Consecutive, MatchAll
+from tallystick.query.terms import AllOf, AnyOf, Consecutive, HasAny, MatchAll, Occurred, TermQuery, Without
 from tallystick.settings import SearchSettings
 
 
@@ -22,6 +23,43 @@ async def index(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 class TestConformance(SearchConformance):
     pass
+
+
+MANY = 30_000
+SPREADS: Mapping[str, Callable[[int], int]] = {
+    "even": lambda seq: seq * 1_000,
+    "reversed": lambda seq: (MANY - seq) * 1_000,
+    "crowded": lambda seq: seq // 10_000,
+    "burst": lambda seq: seq if seq % 1_000 else seq * 1_000_000_000,
+    "scattered": lambda seq: seq * 7_919 % MANY,
+}
+FREQUENT: tuple[TermQuery, ...] = (
+    MatchAll(),
+    Consecutive("text", ("login",)),
+    Consecutive("text", ("login", "seldom")),
+    AllOf((Consecutive("text", ("login",)), HasAny(("=severity:3",)))),
+    AllOf((HasAny(("?action",)), Occurred(2, 25_000_000))),
+    Without(HasAny(("=severity:3",))),
+    AnyOf((HasAny(("=severity:1", "=severity:2")), Consecutive("text", ("seld",), prefix=True))),
+)
+
+
+@pytest.mark.parametrize("spread", SPREADS.values(), ids=SPREADS.keys())
+async def test_pages_of_what_is_frequent(tmp_path: Path, spread: Callable[[int], int]) -> None:
+    """Where a roll has many matches, its end is looked at first, which must not show when they are spread unevenly."""
+    documents = [
+        document(seq, spread(seq), f"login {'often' if seq % 2_500 else 'seldom'}", f"?action =severity:{seq % 4}")
+        for seq in range(MANY)
+    ]
+    log_id = fresh_log()
+    async with TantivyIndex(tmp_path, SearchSettings()) as index:
+        await index.append(log_id, documents, through=MANY - 1)
+        for query, order in product(FREQUENT, ("newest", "oldest")):
+            wanted = expected(documents, query, order)
+            for begin in (0, 1, len(wanted) // 2, len(wanted) - 5):
+                after = (wanted[begin - 1].occurred_us, wanted[begin - 1].seq) if begin else None
+                found = (await index.search(log_id, SearchRequest(query, order, 40, after))).hits
+                assert list(found) == wanted[begin : begin + 40], (query, order, begin)
 
 
 async def test_another_process_sees_what_was_appended(tmp_path: Path) -> None:

@@ -33,5 +33,5 @@ def test_the_figures_are_the_defaults() -> None:
         f"In OpenSearch {WORDS[search.shared_logs]} logs share an index",
     )
 
-    assert search.roll_events == 640_000
-    assert [sentence for sentence in (*said, "*rolls* of 640,000 events") if sentence not in PAGE] == []
+    assert search.roll_events == 560_000
+    assert [sentence for sentence in (*said, "*rolls* of 560,000 events") if sentence not in PAGE] == []

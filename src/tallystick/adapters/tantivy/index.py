@@ -16,7 +16,7 @@ import tantivy
 from tantivy import Order, Query
 
 from tallystick.adapters.tantivy.files import FIRST_GENERATION, LogFolder, Roll, Rolls
-from tallystick.adapters.tantivy.schema import compile_query, open_index, to_tantivy
+from tallystick.adapters.tantivy.schema import open_index, to_tantivy
 from tallystick.adapters.tantivy.searching import OpenRoll, search_rolls
 from tallystick.errors import SearchDownError
 from tallystick.ports import CorruptIndexError, Hits, IndexBehindError, IndexState, SearchRequest, endless_phrase
@@ -209,10 +209,9 @@ class TantivyIndex:
 
     def _search(self, log_id: int, request: SearchRequest) -> Hits:
         folder = self._folder(log_id)
-        query = compile_query(request.query)
         with _damage_told(folder):
             rolls, opened = self._reader(folder)
-            return Hits(search_rolls(opened, request, query, rolls.through), rolls.through)
+            return Hits(search_rolls(opened, request, rolls.through), rolls.through)
 
     def _reader(self, folder: LogFolder) -> tuple[Rolls, list[OpenRoll]]:
         with self._guard:
