@@ -9,6 +9,7 @@ from itertools import cycle, islice
 from typing import Final
 
 import orjson
+import uvloop
 
 from tallystick.bench.answers import Answers
 from tallystick.bench.instance import Instance
@@ -76,4 +77,4 @@ async def arriving(
 
 def _send(url: str, bank: list[Request], rate: float, seconds: float) -> Answers:
     requests = islice(cycle(bank), int(seconds * rate))
-    return asyncio.run(send_at(url, requests, rate=rate, connections=_CONNECTIONS))
+    return uvloop.run(send_at(url, requests, rate=rate, connections=_CONNECTIONS))

@@ -1,6 +1,5 @@
 """Runs a measurement against an instance and prints its report: what all commands of the benchmark share."""
 
-import asyncio
 import json
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,6 +8,7 @@ from typing import Annotated, Final
 
 import asyncpg
 import typer
+import uvloop
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -67,7 +67,7 @@ def measured(
 ) -> tuple[Report, dict[str, str]]:
     """Measure an instance, started where it does not run; gives the report and what it was measured on."""
     with instance_in(home, settings, options) as instance:
-        return asyncio.run(_with_versions(measure, instance, say))
+        return uvloop.run(_with_versions(measure, instance, say))
 
 
 async def _with_versions(measure: Measurement, instance: Instance, say: Say) -> tuple[Report, dict[str, str]]:
