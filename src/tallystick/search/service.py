@@ -96,7 +96,8 @@ class SearchService:
             None if start is None else (start.occurred_us, start.seq),
         )
         hits, head = await asyncio.gather(self._ask(log_id, request), self._tails.head(log_id))
-        tail = await self._tails.between(log_id, hits.through, head)
+        since_us = max((hit.received_us for hit in hits.hits), default=None)
+        tail = await self._tails.between(log_id, hits.through, head, since_us)
         places = _merge(hits.hits, tail.documents, request)
         looked_at, shown = await self._read(log_id, places[: listing.limit], judge)
         onward = None

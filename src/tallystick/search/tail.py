@@ -58,9 +58,12 @@ class _Kept:
         """Whether what is wanted after a seq is kept, or as much of it as may be."""
         return seq <= self.through and (self.after <= seq or self.full)
 
-    def restart(self, after: int) -> None:
+    def restart(self, after: int, since_us: int | None) -> None:
+        """Begin anew behind a seq, whose event arrived at this moment or later."""
+        if self.received_us is not None and self.through <= after:
+            since_us = max(self.received_us, since_us or 0)
         self.after = self.through = after
-        self.received_us = None
+        self.received_us = since_us
         self.documents.clear()
         self.bytes = 0
 
@@ -111,8 +114,14 @@ class Tails:
         """
         return await self._source.size(log_id) - 1
 
-    async def between(self, log_id: int, through: int, head: int) -> Tail:
+    async def between(self, log_id: int, through: int, head: int, since_us: int | None = None) -> Tail:
         """The events of a log after a seq, up to its head at least.
+
+        Args:
+            log_id: The log.
+            through: Exclusive; -1 starts.
+            head: The last seq, as it was when the search began.
+            since_us: When the event at `through`, or one before it, arrived, if known: older partitions are left out.
 
         Raises:
             DatabaseDownError: PostgreSQL does not answer.
@@ -120,15 +129,15 @@ class Tails:
         kept = self._logs.setdefault(log_id, _Kept(self._max_events, self._max_bytes))
         self._logs.move_to_end(log_id)
         async with kept.lock:
-            await self._catch_up(log_id, kept, through, head)
+            if not kept.covers(through):
+                kept.restart(max(through, head - self._max_events), since_us)
+            await self._catch_up(log_id, kept, head)
             tail = Tail(kept.newer_than(through), complete=kept.after <= through)
             kept.forget(through)
         self._let_go()
         return tail
 
-    async def _catch_up(self, log_id: int, kept: _Kept, through: int, head: int) -> None:
-        if not kept.covers(through):
-            kept.restart(max(through, head - self._max_events))
+    async def _catch_up(self, log_id: int, kept: _Kept, head: int) -> None:
         while kept.through < head:
             stretch = await self._source.read(
                 log_id, kept.through, kept.received_us, limit=_BATCH_EVENTS, max_bytes=_BATCH_BYTES
