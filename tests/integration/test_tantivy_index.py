@@ -1,5 +1,6 @@
 """The search index in Tantivy, over real files."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from itertools import product
@@ -60,6 +61,18 @@ async def test_pages_of_what_is_frequent(tmp_path: Path, spread: Callable[[int],
                 after = (wanted[begin - 1].occurred_us, wanted[begin - 1].seq) if begin else None
                 found = (await index.search(log_id, SearchRequest(query, order, 40, after))).hits
                 assert list(found) == wanted[begin : begin + 40], (query, order, begin)
+
+
+async def test_logs_that_take_turns_wait_for_each_other_to_close(tmp_path: Path) -> None:
+    documents = varied(2_400)
+    async with TantivyIndex(tmp_path, SearchSettings(open_indexes=1)) as index:
+
+        async def grow(log_id: int) -> None:
+            for end in range(100, len(documents) + 1, 100):
+                await index.append(log_id, documents[:end], through=end - 1)
+            assert (await index.state(log_id)).documents == len(documents)
+
+        await asyncio.gather(*(grow(fresh_log()) for _ in range(6)))
 
 
 async def test_another_process_sees_what_was_appended(tmp_path: Path) -> None:

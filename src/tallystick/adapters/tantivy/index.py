@@ -181,9 +181,7 @@ class TantivyIndex:
                         yield writing
                     except BaseException:
                         # What it holds uncommitted would become part of the next commit.
-                        with self._guard:
-                            self._writing.pop(key, None)
-                        writing.writer.wait_merging_threads()
+                        self._close(key, writing)
                         raise
                     break
         self._close_surplus()
@@ -287,11 +285,19 @@ class TantivyIndex:
 
     def _close_writers(self, chosen: Callable[[tuple[int, str], _Writing], bool]) -> None:
         with self._guard:
-            closing = [key for key, writing in self._writing.items() if chosen(key, writing)]
-            writings = [self._writing.pop(key) for key in closing]
-        for writing in writings:
+            closing = [(key, writing) for key, writing in self._writing.items() if chosen(key, writing)]
+        for key, writing in closing:
             with writing.lock:
-                writing.writer.wait_merging_threads()
+                if self._writing.get(key) is writing:
+                    self._close(key, writing)
+
+    def _close(self, key: tuple[int, str], writing: _Writing) -> None:
+        """Let go of a generation, whose lock is held. Not before: Tantivy allows one writer at a time."""
+        try:
+            writing.writer.wait_merging_threads()
+        finally:
+            with self._guard:
+                self._writing.pop(key, None)
 
 
 _LATEST, _EARLIEST = (1 << 63) - 1, -(1 << 63)
