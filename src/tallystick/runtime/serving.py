@@ -15,7 +15,7 @@ from tallystick.runtime.listener import listen
 from tallystick.runtime.stopping import stop_event
 from tallystick.settings import Settings
 
-_SWITCH_SECONDS = 0.0005
+_SWITCH_SECONDS = 0.0002
 """A search runs in a thread and asks for the interpreter a few times; each time it would wait 5 ms for a busy loop."""
 
 
