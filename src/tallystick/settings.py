@@ -163,7 +163,7 @@ class SearchSettings(_Group):
     )
     commit_seconds: Seconds = Field(default=1, description="Seconds after which fewer are committed to it, too.")
     slow_events: int = Field(
-        default=250, ge=0, description="Fewer of a log that was committed a moment ago wait for `slow_seconds`."
+        default=100, ge=0, description="Fewer of a log that was committed a moment ago wait for `slow_seconds`."
     )
     slow_seconds: Seconds = Field(default=5, description="Seconds between two commits of a log that grows so slowly.")
     roll_events: int = Field(

@@ -46,7 +46,7 @@ class Pace:
     stretch_events: int = 10_000
     batch_events: int = 2_500
     batch_seconds: float = 1.0
-    few_events: int = 250
+    few_events: int = 100
     few_seconds: float = 5.0
     parallel: int = 4
     lease_seconds: float = 10.0
