@@ -23,7 +23,7 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 TENANTS = ("default", "globex", "initech")
 _BULK = 100
-_KILLS_EACH = 3
+_KILLS = 6
 _PAUSE = 0.05
 
 
@@ -78,7 +78,7 @@ async def search(client: httpx.AsyncClient, load: Load, tenant: str) -> None:
 async def kill(instance: Instance, load: Load, kinds: Sequence[str], database: Connection) -> None:
     """Kill one after the other, each at a random moment while events wait to be indexed, and a rebuild half-way."""
     chance = random.Random(len(kinds))  # noqa: S311  # no secret
-    kills = _KILLS_EACH * len(kinds)
+    kills = _KILLS
     for number in range(kills):
         before = load.total
         await until(lambda before=before: load.total >= before + 5 * _BULK)
