@@ -61,6 +61,15 @@ async def until_indexed(instance: Instance, progress: Callable[[int, int], None]
     return Report("index", (figure,), checks)
 
 
+async def not_indexed_yet(url: str) -> int:
+    """How many events the search index has not followed yet, in all logs of a database."""
+    connection = await asyncpg.connect(url)
+    try:
+        return await _behind(connection, lambda _done, _all: None)
+    finally:
+        await connection.close()
+
+
 async def _behind(connection: "asyncpg.Connection[asyncpg.Record]", progress: Callable[[int, int], None]) -> int:
     row = await connection.fetchrow(_BEHIND, NAME)
     if row is None:

@@ -12,6 +12,7 @@ import orjson
 
 from tallystick.bench.baseline import own_database, running_baseline
 from tallystick.bench.copying import copier
+from tallystick.bench.indexing import not_indexed_yet
 from tallystick.bench.instance import Instance, ensure_tenants, probe
 from tallystick.bench.payloads import Payloads
 from tallystick.bench.proof import check_log, log_size
@@ -212,7 +213,9 @@ async def bulk(instance: Instance, plan: Plan, say: Say, *, raw_copy: bool) -> R
         raw = await stack.enter_async_context(copier(server)) if raw_copy else None
         for number in range(1, plan.rounds + 1):
             say(f"bulk of {BULK_EVENTS}, round {number} of {plan.rounds}")
-            ours.append(measure(f"bulk of {BULK_EVENTS}, 4 connections", load, BULK_EVENTS, instance.groups))
+            round_of_ours = measure(f"bulk of {BULK_EVENTS}, 4 connections", load, BULK_EVENTS, instance.groups)
+            facts = {**round_of_ours.facts, "not_indexed_yet": await not_indexed_yet(server.url)}
+            ours.append(replace(round_of_ours, facts=facts))
             if raw is not None:
                 say(f"raw COPY, round {number} of {plan.rounds}")
                 theirs.append(await raw.run(min(plan.seconds, 10)))
