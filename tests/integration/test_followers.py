@@ -108,6 +108,40 @@ async def test_every_event_in_order_and_what_comes_later(database: Database, own
     assert await cursor_of(database, log_id) == 99
 
 
+async def test_a_log_that_grows_slowly_has_fewer_turns(database: Database, owner: Connection, log_id: int) -> None:
+    other = await make_log(owner)
+    turns: list[int] = []
+
+    def note(turn_of: int, stretch: Stretch) -> None:
+        if turn_of == log_id:
+            turns.append(len(stretch.events))
+
+    recorder = Recorder(before=note)
+    pace = replace(QUICK, few_events=5, few_seconds=10 * DEADLINE, sweep_seconds=10 * DEADLINE)
+    await fill_log(owner, log_id, 5)
+    async with following(database, recorder, pace):
+        await recorder.until(lambda: recorder.through.get(log_id) == 4)
+        await fill_log(owner, log_id, 1)
+        for turn in range(1, 4):  # meanwhile there would be time for it
+            await fill_log(owner, other, 6)
+            await recorder.until(lambda turn=turn: recorder.through.get(other) == 6 * turn - 1)
+        await fill_log(owner, log_id, 4)
+        await recorder.until(lambda: recorder.through.get(log_id) == 9)
+    assert turns == [5, 5]
+
+
+async def test_a_log_whose_cursor_was_moved_back_is_followed_again(
+    database: Database, owner: Connection, log_id: int
+) -> None:
+    recorder = Recorder()
+    await fill_log(owner, log_id, 20)
+    async with following(database, recorder):
+        await until_cursor(database, log_id, 19)
+        await owner.execute("update tallystick.cursors set seq = 9, received_at = null where log_id = $1", log_id)
+        await until_cursor(database, log_id, 19)
+    assert recorder.seen[log_id] == [*range(20), *range(10, 20)]
+
+
 async def test_a_stretch_whose_cursor_was_not_moved_comes_again(
     database: Database, owner: Connection, log_id: int
 ) -> None:

@@ -20,7 +20,7 @@ from tallystick.followers.embedded import EmbeddedQueue
 from tallystick.followers.engine import FollowerEngine, Pace
 from tallystick.log.source import LogSource
 from tallystick.query.terms import Consecutive, MatchAll
-from tallystick.search.follower import NAME, IndexFollower
+from tallystick.search.follower import NAME, IndexFollower, documents_of
 from tallystick.settings import SearchSettings
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -35,7 +35,7 @@ async def indexing(database: Database, root: Path) -> AsyncGenerator[TantivyInde
     """A worker that indexes, until the block ends."""
     async with TantivyIndex(root, SearchSettings()) as index:
         queue = EmbeddedQueue(database, [NAME])
-        engine = FollowerEngine(IndexFollower(index), LogSource(database), database, queue, PACE)
+        engine = FollowerEngine(IndexFollower(index, database), LogSource(database), database, queue, PACE)
         task = asyncio.create_task(engine.run())
         try:
             yield index
@@ -100,13 +100,14 @@ async def test_an_index_that_was_lost_is_made_anew(
         assert await seqs(index, log_id) == list(range(101))
 
 
+@pytest.mark.parametrize(("events", "cursor"), [(60, 29), (33, 20), (31, 29)])
 async def test_an_index_of_another_past_is_made_anew(
-    database: Database, owner: Connection, log_id: int, tmp_path: Path
+    database: Database, owner: Connection, log_id: int, tmp_path: Path, events: int, cursor: int
 ) -> None:
-    await fill_log(owner, log_id, 60, **FIELDS)
+    await fill_log(owner, log_id, events, **FIELDS)
     async with indexing(database, tmp_path) as index:
-        await until_indexed(index, log_id, 59)
-    await restore(owner, log_id, through=29)
+        await until_indexed(index, log_id, events - 1)
+    await restore(owner, log_id, through=29, cursor=cursor)
     await fill_log(owner, log_id, 20, action="logout")
     async with indexing(database, tmp_path) as index:
         await until_followed(database, log_id)
@@ -114,13 +115,27 @@ async def test_an_index_of_another_past_is_made_anew(
         assert len(await all_pages(index, log_id, Consecutive("text", ("logout",)), "newest", 100)) == 20
 
 
-async def restore(owner: Connection, log_id: int, *, through: int) -> None:
-    """Take a log back to what it was, its cursor included."""
+async def test_what_comes_again_and_is_in_quarantine_is_no_other_past(
+    database: Database, owner: Connection, log_id: int, tmp_path: Path
+) -> None:
+    await fill_log(owner, log_id, 20, **FIELDS)
+    async with TantivyIndex(tmp_path, SearchSettings()) as index:
+        stretch = await LogSource(database).read(log_id, -1, None, limit=100, max_bytes=1 << 20)
+        *most, last = await documents_of(stretch.events)
+        await index.append(log_id, most, through=last.seq)
+        async with database.worker_session() as connection:
+            await queries.quarantine(connection, NAME, log_id, last.seq, "builtins.ValueError")
+        await IndexFollower(index, database).handle(log_id, stretch)
+        assert await seqs(index, log_id) == [document.seq for document in most]
+
+
+async def restore(owner: Connection, log_id: int, *, through: int, cursor: int) -> None:
+    """Take a log back to what it was, and its cursor."""
     async with owner.transaction():
         await owner.execute("delete from tallystick.events where log_id = $1 and seq > $2", log_id, through)
         await owner.execute("update tallystick.logs set size = $2 where id = $1", log_id, through + 1)
         await owner.execute(
-            "update tallystick.cursors set seq = $2, received_at = null where log_id = $1", log_id, through
+            "update tallystick.cursors set seq = $2, received_at = null where log_id = $1", log_id, cursor
         )
 
 

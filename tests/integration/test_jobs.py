@@ -56,22 +56,24 @@ class Kind:
 
     work: Run
     discarded: list[str]
-    down: Sequence[bool]
+    failures: list[Exception]
 
     async def run(self, job: Job, progress: Progress) -> None:
         await self.work(job, progress)
 
     async def discard(self, job: Job) -> None:
-        if self.down:
-            raise UnavailableError("it does not answer")
+        if self.failures:
+            raise self.failures.pop()
         self.discarded.append(job.id)
 
 
 @asynccontextmanager
-async def running(database: Database, kinds: Mapping[str, Run], down: Sequence[bool] = ()) -> AsyncGenerator[list[str]]:
-    """A worker that runs jobs; gives the ids of those it discarded, which it cannot while something is down."""
+async def running(
+    database: Database, kinds: Mapping[str, Run], failures: list[Exception] | None = None
+) -> AsyncGenerator[list[str]]:
+    """A worker that runs jobs; gives the ids of those it discarded, once it has failed to in these ways."""
     discarded: list[str] = []
-    handlers = {kind: Kind(work, discarded, down) for kind, work in kinds.items()}
+    handlers = {kind: Kind(work, discarded, failures or []) for kind, work in kinds.items()}
     runner = JobRunner(
         database, EmbeddedQueue(database, []), handlers, lease_seconds=1.0, sweep_seconds=0.2, pause_seconds=0.05
     )
@@ -139,13 +141,11 @@ async def test_a_job_has_not_ended_before_its_leftovers_are_gone(database: Datab
         raise JobFailedError("there is nothing to do")
 
     job = await ask(database)
-    down = [True]
-    async with running(database, {"work": work}, down) as discarded:
-        await until(database, job, lambda job: job.attempts == 2)
-        assert (await look(database, job)).state == JobState.RUNNING
-        down.clear()
+    failures: list[Exception] = [UnavailableError("it does not answer"), LookupError()]
+    async with running(database, {"work": work}, failures) as discarded:
         ended = await until(database, job, lambda job: job.state.ended)
-    assert (ended.state, ended.error, discarded) == (JobState.FAILED, "there is nothing to do", [job.id])
+        assert (failures, discarded) == ([], [job.id])
+    assert (ended.state, ended.error) == (JobState.FAILED, "there is nothing to do")
 
 
 async def test_a_waiting_job_is_cancelled(database: Database) -> None:
@@ -235,7 +235,7 @@ async def test_a_job_of_which_no_message_told_is_found_by_the_sweep(database: Da
     queue = Mute(database, [])
     service = JobService(database, queue, CursorCodec(SigningKeys("k1", {"k1": b"thirty-two bytes of a secret ..."})))
     job = await service.create(TENANT, log_id, "work", {}, AUTHOR)
-    handlers = {"work": Kind(work, [], ())}
+    handlers = {"work": Kind(work, [], [])}
     runner = asyncio.create_task(JobRunner(database, queue, handlers, sweep_seconds=0.2).run())
     try:
         ended = await until(database, job, lambda job: job.state.ended)

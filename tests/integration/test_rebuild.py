@@ -142,7 +142,7 @@ async def working(tenant: Tenant, batches: int = EVENTS) -> AsyncGenerator[Held]
         queue = EmbeddedQueue(database, [NAME])
         handlers = {REBUILD_INDEX: IndexRebuild(index, source, database, batch_events=BATCH)}
         loops = (
-            FollowerEngine(IndexFollower(index), source, database, queue, PACE).run,
+            FollowerEngine(IndexFollower(index, database), source, database, queue, PACE).run,
             JobRunner(database, queue, handlers, lease_seconds=1.0, sweep_seconds=0.2, pause_seconds=0.1).run,
         )
         tasks = [asyncio.create_task(loop()) for loop in loops]

@@ -28,7 +28,7 @@ async def worker_loops(settings: Settings) -> AsyncGenerator[Sequence[Loop]]:
         work_queue(settings, database) as queue,
     ):
         source = LogSource(database)
-        engine = FollowerEngine(IndexFollower(index), source, database, queue, _pace(settings))
+        engine = FollowerEngine(IndexFollower(index, database), source, database, queue, _pace(settings))
         sweep_seconds = settings.queue.sweep_interval
         jobs = JobRunner(
             database, queue, {REBUILD_INDEX: IndexRebuild(index, source, database)}, sweep_seconds=sweep_seconds

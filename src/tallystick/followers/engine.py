@@ -36,8 +36,8 @@ class Pace:
         stretch_events: Most events it is handed together.
         batch_events: So many that wait are handed over at once.
         batch_seconds: Seconds after which fewer are handed over, too.
-        few_events: Fewer than these of a log that was in hand a moment ago wait longer,
-        few_seconds: until so many seconds have passed since then: each turn costs the same, however little it brings.
+        few_events: Fewer than these are handed over less often: a turn costs the same, however little it brings.
+        few_seconds: Seconds between two turns of a log that has so few.
         parallel: Logs that are worked on beside each other.
         lease_seconds: Seconds after which a log whose worker died is another's to take; a living one renews it.
         sweep_seconds: Seconds between two looks for logs of which no message told.
@@ -139,6 +139,8 @@ class FollowerEngine:
             with suppress(UnavailableError):
                 async with self._database.worker_session() as connection:
                     for log_id, size in await queries.find_behind(connection, [self._follower.name]):
+                        if log_id not in self._working:
+                            self._handled.pop(log_id, None)  # the cursor knows better: it may have been moved
                         self._notice(log_id, size)
             await asyncio.sleep(self._pace.sweep_seconds)
 

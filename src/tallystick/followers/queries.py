@@ -178,6 +178,14 @@ async def quarantine(connection: Connection, follower: str, log_id: int, seq: in
     )
 
 
+async def find_quarantined(connection: Connection, follower: str, log_id: int) -> set[int]:
+    """The seqs of a log that a follower could not handle."""
+    records = await connection.fetch(
+        "select seq from tallystick.quarantine where follower = $1 and log_id = $2", follower, log_id
+    )
+    return {record["seq"] for record in records}
+
+
 @dataclass(frozen=True, slots=True)
 class Standing:
     """How far a follower is behind in all logs together.

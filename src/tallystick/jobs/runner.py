@@ -150,11 +150,10 @@ class JobRunner:
         try:
             handler = self._handlers.get(job.kind)
             outcome = await self._attempt(job, handler)
+            if handler and outcome.state in (JobState.CANCELLED, JobState.FAILED):
+                # First: nobody comes back to a job whose end is recorded.
+                outcome = await self._discard(job, handler) or outcome
             with suppress(UnavailableError):  # else the lease runs out, and it is done again
-                if handler and outcome.state in (JobState.CANCELLED, JobState.FAILED):
-                    if await self._renew(job) is None:
-                        return
-                    await handler.discard(job)  # first: nobody comes back to a job whose end is recorded
                 await self._record(job, outcome)
         finally:
             self._free.release()
@@ -188,6 +187,26 @@ class JobRunner:
             beating.cancel()
         return _Outcome(JobState.SUCCEEDED)
 
+    async def _discard(self, job: Job, handler: Handler) -> _Outcome | None:
+        """Remove what a job leaves; what becomes of the job where that fails."""
+        try:
+            if await self._renew(job) is None:
+                return _Outcome(None, "LeaseLost", counted=False)
+            discarding = asyncio.ensure_future(handler.discard(job))
+            beating = asyncio.create_task(self._keep(job, discarding, heeding=False))
+            try:
+                await discarding
+            except asyncio.CancelledError:
+                if not beating.done():  # it is the worker that stops
+                    raise
+                return _Outcome(None, "LeaseLost", counted=False)
+            finally:
+                beating.cancel()
+        except Exception as error:  # noqa: BLE001  # it may pass, and the worker must not end for it
+            _log.warning("job_leaves_something", job_id=job.id, kind=job.kind, error=type(error).__name__)
+            return _Outcome(None, type(error).__name__, counted=False)
+        return None
+
     async def _record(self, job: Job, outcome: _Outcome) -> None:
         """Record what became of a job, unless it is another worker's by now."""
         _log.info("job_left", job_id=job.id, kind=job.kind, state=outcome.state or "postponed", error=outcome.error)
@@ -199,12 +218,13 @@ class JobRunner:
                     connection, job.id, self._holder, self._pause_seconds, outcome.error or "", counted=outcome.counted
                 )
 
-    async def _keep(self, job: Job, running: "asyncio.Future[None]") -> None:
-        """Renew the lease while a job runs; end the job when somebody wants that, or the lease is lost."""
+    async def _keep(self, job: Job, running: "asyncio.Future[None]", *, heeding: bool = True) -> None:
+        """Renew the lease while a job runs; end the job when that is wanted (and heeded), or the lease is lost."""
         while True:
             await asyncio.sleep(min(self._lease_seconds / 3, 1.0))
             with suppress(UnavailableError):
-                if await self._renew(job) is not False:
+                wanted_to_end = await self._renew(job)
+                if wanted_to_end is None or (wanted_to_end and heeding):
                     running.cancel()
                     return
 

@@ -45,7 +45,7 @@ _ALL: Final = (1 << 64) - 1
 _NUMBER_BYTES: Final = 8
 _PREFIXES: Final = tuple(range(2, 2 * _NUMBER_BYTES + 1, 2))
 _REMEMBERED_PATHS: Final = 1 << 14
-_REMEMBERED_VALUES: Final = 1 << 14
+_REMEMBERED_VALUES: Final = 1 << 13
 _SHORT: Final = 160
 
 

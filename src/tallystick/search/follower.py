@@ -7,6 +7,9 @@ from typing import Final
 import orjson
 import structlog
 
+from tallystick.database.pools import Database
+from tallystick.errors import SearchDownError
+from tallystick.followers import queries
 from tallystick.followers.model import LoggedEvent, RestartLogError, Stretch
 from tallystick.ports import CorruptIndexError, IndexBehindError, SearchIndex, SearchRequest
 from tallystick.query.analysis import analyse
@@ -16,7 +19,6 @@ NAME: Final = "search"
 """Its name in cursors and commands."""
 
 _SLICE: Final = 100
-_ENOUGH: Final = 10
 
 _log = structlog.get_logger("tallystick.search")
 
@@ -26,10 +28,12 @@ class IndexFollower:
 
     Args:
         index: Where to.
+        database: Tells which events are in quarantine.
     """
 
-    def __init__(self, index: SearchIndex) -> None:
+    def __init__(self, index: SearchIndex, database: Database) -> None:
         self._index = index
+        self._database = database
 
     @property
     def name(self) -> str:
@@ -37,7 +41,7 @@ class IndexFollower:
         return NAME
 
     async def handle(self, log_id: int, stretch: Stretch) -> None:
-        """See `Follower`. A damaged index is set aside and made anew; one that lost its end is filled up from there.
+        """See `Follower`. A damaged index is dropped and made anew; one that lost its end is filled up from there.
 
         An index that holds other events at the same places is of another past of this log, before its database was
         restored. It counts as damaged.
@@ -47,7 +51,7 @@ class IndexFollower:
         except IndexBehindError as behind:
             raise RestartLogError(behind.through) from None
         except CorruptIndexError:
-            _log.exception("index_set_aside", log_id=log_id)
+            _log.exception("index_dropped", log_id=log_id)
             await self._index.drop(log_id)
             raise RestartLogError(-1) from None
 
@@ -55,20 +59,28 @@ class IndexFollower:
         documents = await documents_of(stretch.events)
         before = await self._index.append(log_id, documents, through=stretch.through, after=stretch.after)
         known = [document for document in documents if document.seq <= before]
-        for document in known[-_ENOUGH:]:  # one may be missing: it is in quarantine
-            if await holds(self._index, log_id, document):
-                return
-        if known:
-            raise CorruptIndexError(f"the search index of log {log_id} holds other events than the log")
+        # The newest of them tells: what came before another past began is the same in both.
+        if known and not await holds(self._index, log_id, known[-1]):
+            async with self._database.worker_session() as connection:
+                missing = await queries.find_quarantined(connection, NAME, log_id)
+            newest = next((document for document in reversed(known) if document.seq not in missing), None)
+            if newest is not None and not await holds(self._index, log_id, newest):
+                raise CorruptIndexError(f"the search index of log {log_id} holds other events than the log")
 
 
 async def holds(index: SearchIndex, log_id: int, document: Document, terms: Sequence[TermQuery] = ()) -> bool:
-    """Whether an index holds a document at its place, found by these terms."""
+    """Whether an index that is complete through a document's seq holds it at its place, found by these terms.
+
+    Raises:
+        SearchDownError: A copy answered that is not so far yet.
+    """
     occurred_us, seq = document.occurred_us, document.seq
     query = AllOf((Occurred(occurred_us, occurred_us + 1), *terms))
     after = (occurred_us, seq - 1) if seq else None
-    hits = (await index.search(log_id, SearchRequest(query, "oldest", 1, after))).hits
-    return [(hit.seq, hit.received_us) for hit in hits] == [(seq, document.received_us)]
+    found = await index.search(log_id, SearchRequest(query, "oldest", 1, after))
+    if found.through < seq:
+        raise SearchDownError("a copy of the search index is behind", retry_after=1)
+    return [(hit.seq, hit.received_us) for hit in found.hits] == [(seq, document.received_us)]
 
 
 async def documents_of(events: Sequence[LoggedEvent]) -> list[Document]:

@@ -293,11 +293,10 @@ class TantivyIndex:
 
     def _close(self, key: tuple[int, str], writing: _Writing) -> None:
         """Let go of a generation, whose lock is held. Not before: Tantivy allows one writer at a time."""
-        try:
+        with suppress(OSError, ValueError, RuntimeError):  # its writer is gone already; what was committed is listed
             writing.writer.wait_merging_threads()
-        finally:
-            with self._guard:
-                self._writing.pop(key, None)
+        with self._guard:
+            self._writing.pop(key, None)
 
 
 _LATEST, _EARLIEST = (1 << 63) - 1, -(1 << 63)

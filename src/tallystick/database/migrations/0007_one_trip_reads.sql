@@ -27,12 +27,13 @@ $$;
 -- What follows a seq, in order. First comes a row with nothing but the size of the log, in the same snapshot; then at most
 -- `in_most` events, fewer where their bodies take `in_budget` bytes: the event that crosses these is still among them. `in_since`
 -- is the arrival of the event at `in_after`, if known: none came later in the log and earlier in time. Bodies may be 400 times
--- as long as they usually are, so the length of a stored value is looked at before the value is read.
+-- as long as they usually are, so the length of a stored value is looked at before the value is read. A whole stretch fits
+-- into `work_mem`: no reading needs room on the disk.
 create function tallystick.read_stretch(in_log int, in_after bigint, in_since timestamptz, in_most int, in_budget bigint)
 returns table (seq bigint, received_at timestamptz, occurred_at timestamptz, leaf_hash bytea, body bytea, size bigint)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp set enable_sort = off set enable_incremental_sort = off set enable_seqscan = off
-set plan_cache_mode = force_generic_plan as $$
+set work_mem = '32MB' set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
 declare
     earliest timestamptz := coalesce(in_since, '-infinity');
