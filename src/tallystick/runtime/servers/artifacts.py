@@ -10,6 +10,7 @@ import hashlib
 import importlib.util
 import os
 import shutil
+import ssl
 import sys
 import zipfile
 from collections.abc import Callable, Generator, Sequence
@@ -115,6 +116,7 @@ class Bundle:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
+            env=_environment(),
         )
         try:
             output, _ = await process.communicate()
@@ -157,6 +159,15 @@ def _unpack(archive: Path, folder: Path) -> None:
     for each in top.iterdir():
         each.rename(folder / each.name)
     shutil.rmtree(inside)
+
+
+def _environment() -> dict[str, str]:
+    """Ours, with the authorities that this machine trusts, unless others are named.
+
+    A fetch would else know those of its own list alone, and fail behind a proxy that a company vouches for.
+    """
+    trusted = ssl.get_default_verify_paths().cafile
+    return {**({} if trusted is None else {"REQUESTS_CA_BUNDLE": trusted}), **os.environ}
 
 
 def _command(repository: Path, coordinates: Sequence[str]) -> list[str]:
