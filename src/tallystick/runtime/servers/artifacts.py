@@ -167,7 +167,7 @@ def _environment() -> dict[str, str]:
     A fetch would else know those of its own list alone, and fail behind a proxy that a company vouches for.
     """
     trusted = ssl.get_default_verify_paths().cafile
-    return {**({} if trusted is None else {"REQUESTS_CA_BUNDLE": trusted}), **os.environ}
+    return {**({"REQUESTS_CA_BUNDLE": trusted} if trusted else {}), **os.environ}
 
 
 def _command(repository: Path, coordinates: Sequence[str]) -> list[str]:
