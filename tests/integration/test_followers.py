@@ -134,9 +134,13 @@ async def test_a_log_whose_cursor_was_moved_back_is_followed_again(
     database: Database, owner: Connection, log_id: int
 ) -> None:
     recorder = Recorder()
+    other = await make_log(owner)
     await fill_log(owner, log_id, 20)
     async with following(database, recorder):
         await until_cursor(database, log_id, 19)
+        for turn in range(1, 4):  # what was noticed before is done by then
+            await fill_log(owner, other, 1)
+            await until_cursor(database, other, turn - 1)
         await owner.execute("update tallystick.cursors set seq = 9, received_at = null where log_id = $1", log_id)
         await until_cursor(database, log_id, 19)
     assert recorder.seen[log_id] == [*range(20), *range(10, 20)]
