@@ -21,6 +21,7 @@ import pytest
 
 from servers import DEADLINE as SERVERS_DEADLINE
 from servers import QUICK_START
+from tallystick.runtime.postgres import PORT
 from tallystick.runtime.processes import outliving, working_in
 
 DEADLINE = 90.0
@@ -191,7 +192,13 @@ def test_a_start_after_everything_was_killed_resumes(home: Home) -> None:
     second.process.wait()
     assert outliving(everything, DEADLINE) == []
     assert home.refusal("demo").startswith("tallystick: nothing runs")
-    third = home.up()
+    account = (home.folder / "data").stat().st_uid
+    with subprocess.Popen(["sleep", "60"], user=account, cwd="/") as other:  # it was given the number since
+        for lock in (home.folder / "data" / "postmaster.pid", home.folder / "socket" / f".s.PGSQL.{PORT}.lock"):
+            _, *lines = lock.read_text().splitlines()
+            lock.write_text("\n".join((str(other.pid), *lines, "")))
+        third = home.up()
+        other.kill()
     assert third.read(event_id) == "ada"
     assert third.stop() == 0
 

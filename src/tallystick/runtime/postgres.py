@@ -344,8 +344,9 @@ class EmbeddedPostgres:
     def stop_leftovers(self) -> None:
         """End what a killed run left behind: its server, or the sessions of a server that was killed too.
 
-        A `postmaster.pid` whose process is not our server's would keep PostgreSQL from starting when the
-        number was given to a process of the same user since; that file is removed.
+        Lock files, of the data and of the socket, whose process is not our server's would keep PostgreSQL from starting
+        when the number was given to a process of the same user since, or nobody has buried the one that bore it; they
+        are removed.
         """
         if self.postmaster() is not None:
             self.report("an earlier run left its PostgreSQL running: stopping it")
@@ -356,6 +357,7 @@ class EmbeddedPostgres:
         for process in outliving(leftovers, 10):
             send(process, signal.SIGKILL)
         (self.data_dir / "postmaster.pid").unlink(missing_ok=True)
+        (self.socket_dir / f".s.PGSQL.{PORT}.lock").unlink(missing_ok=True)
 
 
 def _close_to_others(folder: Path, uid: int, gid: int) -> None:
