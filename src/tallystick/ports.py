@@ -43,6 +43,13 @@ class SearchRequest:
     limit: int
     after: tuple[int, int] | None = None
 
+    def reaches(self, occurred_us: int, seq: int) -> bool:
+        """Whether a place lies on the page or behind it, and not before it."""
+        if self.after is None:
+            return True
+        place = (occurred_us, seq)
+        return place < self.after if self.order == "newest" else place > self.after
+
 
 @dataclass(frozen=True, slots=True)
 class Hit:

@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import asyncpg
@@ -41,15 +41,7 @@ WITHOUT_SWEEPS = Pace(
     lease_seconds=5.0,
     sweep_seconds=NEVER,
 )
-WITH_SWEEPS = Pace(
-    stretch_events=10,
-    batch_events=10,
-    batch_seconds=0.05,
-    few_events=0,
-    parallel=3,
-    lease_seconds=5.0,
-    sweep_seconds=0.3,
-)
+WITH_SWEEPS = replace(WITHOUT_SWEEPS, sweep_seconds=0.3)
 
 
 @dataclass

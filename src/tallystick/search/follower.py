@@ -58,6 +58,8 @@ class IndexFollower:
     async def _append(self, log_id: int, stretch: Stretch) -> None:
         documents = await documents_of(stretch.events)
         before = await self._index.append(log_id, documents, through=stretch.through, after=stretch.after)
+        if before <= stretch.after:
+            return
         known = [document for document in documents if document.seq <= before]
         # The newest of them tells: what came before another past began is the same in both.
         if known and not await holds(self._index, log_id, known[-1]):

@@ -162,14 +162,6 @@ def _merge(hits: Iterable[Hit], tail: list[Prepared], request: SearchRequest) ->
     fresh = [
         Hit(document.seq, document.received_us, document.occurred_us)
         for document in tail
-        if _follows(document, request) and matches(document)
+        if request.reaches(document.occurred_us, document.seq) and matches(document)
     ]
     return sorted([*hits, *fresh], key=lambda hit: hit.rank(request.order))[: request.limit]
-
-
-def _follows(document: Prepared, request: SearchRequest) -> bool:
-    """Whether a document lies on the page, or behind it."""
-    if request.after is None:
-        return True
-    place = (document.occurred_us, document.seq)
-    return place < request.after if request.order == "newest" else place > request.after

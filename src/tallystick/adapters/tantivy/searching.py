@@ -11,7 +11,7 @@ from tantivy import Order, Query, Searcher
 from tallystick.adapters.tantivy.expecting import Expected, expect
 from tallystick.adapters.tantivy.files import Roll
 from tallystick.adapters.tantivy.schema import compile_query, every, number_range
-from tallystick.ports import Hit, SearchOrder, SearchRequest
+from tallystick.ports import Hit, SearchRequest
 from tallystick.query.terms import AllOf, MatchAll, Occurred, TermQuery
 
 
@@ -36,8 +36,8 @@ def search_rolls(rolls: Sequence[OpenRoll], request: SearchRequest, through: int
         request: The page.
         through: Hits beyond it are passed over: the list of rolls does not vouch for them yet.
     """
-    low, high = _bounds(request)
-    wanted = _without_ranges(request.query)
+    ranges, wanted = _apart(request.query)
+    low, high = _bounds(request, ranges)
     query = compile_query(wanted)
     newest = request.order == "newest"
     found: list[Hit] = []
@@ -52,9 +52,9 @@ def search_rolls(rolls: Sequence[OpenRoll], request: SearchRequest, through: int
         expected = expect(opened.searcher, wanted)
         if not expected.most:
             continue
-        page = _Page(opened.searcher, query, request.order, request.limit + beyond)
+        page = _Page(opened.searcher, query, request, request.limit + beyond)
         attempts = [(low, high)] if beyond else _attempts(roll, (low, high), page, expected)
-        hits = (hit for hit in page.find(request.after, attempts) if hit.seq <= through)
+        hits = (hit for hit in page.find(attempts) if hit.seq <= through)
         found = nsmallest(request.limit, [*found, *hits], key=lambda hit: hit.rank(request.order))
     return tuple(found)
 
@@ -88,10 +88,10 @@ _LEAST, _GREATEST = -(1 << 63), (1 << 63) - 1
 _EVER: Final = (_LEAST, _GREATEST)
 
 
-def _bounds(request: SearchRequest) -> _Range:
+def _bounds(request: SearchRequest, ranges: Iterable[Occurred]) -> _Range:
     """The range of occurrence outside of which no hit of the page can lie."""
     low, high = _LEAST, _GREATEST
-    for occurred in _ranges(request.query):
+    for occurred in ranges:
         low = max(low, _LEAST if occurred.from_us is None else occurred.from_us)
         high = min(high, _GREATEST if occurred.to_us is None else occurred.to_us - 1)
     if request.after is not None:
@@ -102,26 +102,22 @@ def _bounds(request: SearchRequest) -> _Range:
     return low, high
 
 
-def _ranges(query: TermQuery) -> Iterable[Occurred]:
+def _apart(query: TermQuery) -> tuple[list[Occurred], TermQuery]:
+    """The ranges of occurrence that all hits must lie in, and the rest of a query."""
     match query:
         case Occurred():
-            yield query
+            return [query], MatchAll()
         case AllOf(parts):
+            ranges: list[Occurred] = []
+            others: list[TermQuery] = []
             for part in parts:
-                yield from _ranges(part)
+                of_part, other = _apart(part)
+                ranges += of_part
+                if not isinstance(part, Occurred):
+                    others.append(other)
+            return ranges, AllOf(tuple(others))
         case _:
-            return
-
-
-def _without_ranges(query: TermQuery) -> TermQuery:
-    """A query without what `_ranges` finds in it: the page is looked for within these bounds."""
-    match query:
-        case Occurred():
-            return MatchAll()
-        case AllOf(parts):
-            return AllOf(tuple(_without_ranges(part) for part in parts if not isinstance(part, Occurred)))
-        case _:
-            return query
+            return [], query
 
 
 _SPARE: Final = 16
@@ -134,54 +130,51 @@ class _Page:
 
     searcher: Searcher
     query: Query
-    order: SearchOrder
+    request: SearchRequest
     limit: int
 
     @property
     def newest(self) -> bool:
-        return self.order == "newest"
+        return self.request.order == "newest"
 
-    def find(self, after: tuple[int, int] | None, attempts: Iterable[_Range]) -> list[Hit]:
-        """Find the first hits in order, after a position, within the first of some ranges that has as many as wanted.
+    def find(self, attempts: Iterable[_Range]) -> list[Hit]:
+        """Find the first hits in order within the first of some ranges that has as many as wanted.
 
         Each range must begin at the page's end of the next, and the last one hold all that may be found.
         """
         found: list[Hit] = []
         for low, high in attempts:
-            found = self._within(low, high, after)
+            found = self._within(low, high)
             if len(found) >= self.limit:
                 break
         return found
 
-    def _within(self, low: int, high: int, after: tuple[int, int] | None) -> list[Hit]:
+    def _within(self, low: int, high: int) -> list[Hit]:
         """Find the first hits of a range.
 
         All hits better than the last are known to be all there are. Those of its moment are asked for by seq where
         the page needs them.
         """
         found: list[Hit] = []
-        if after is not None:
-            low, high = (low, min(high, after[0])) if self.newest else (max(low, after[0]), high)
         while len(found) < self.limit and low <= high:
             wanted = self.limit - len(found) + _SPARE
             hits = self._search(_occurred(low, high), "occurred_us", wanted)
             crowded = hits[-1].occurred_us if len(hits) == wanted else None
-            settled = (hit for hit in hits if hit.occurred_us != crowded and self._follows(hit, after))
-            found += sorted(settled, key=lambda hit: hit.rank(self.order))
+            settled = (
+                hit for hit in hits if hit.occurred_us != crowded and self.request.reaches(hit.occurred_us, hit.seq)
+            )
+            found += sorted(settled, key=lambda hit: hit.rank(self.request.order))
             if crowded is None:
                 break
             if len(found) < self.limit:
-                found += self._at(crowded, after, self.limit - len(found))
+                found += self._at(crowded, self.limit - len(found))
             low, high = (low, crowded - 1) if self.newest else (crowded + 1, high)
         return found[: self.limit]
 
-    def _follows(self, hit: Hit, after: tuple[int, int] | None) -> bool:
-        place = (hit.occurred_us, hit.seq)
-        return after is None or (place < after if self.newest else place > after)
-
-    def _at(self, moment: int, after: tuple[int, int] | None, limit: int) -> list[Hit]:
-        """The first events of one moment, by seq, after a position."""
+    def _at(self, moment: int, limit: int) -> list[Hit]:
+        """The first events of one moment, by seq."""
         narrowed = _occurred(moment, moment)
+        after = self.request.after
         if after is not None and after[0] == moment:
             bounds = (None, after[1] - 1) if self.newest else (after[1] + 1, None)
             narrowed.append(number_range("seq", *bounds))
