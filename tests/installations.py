@@ -42,6 +42,11 @@ class Instance:
                 found.append(child)
         return found
 
+    def faults(self) -> str:
+        """What its processes logged of faults of their own, to be shown where a test fails."""
+        logs = sorted(self.state.logs.glob("*.log"))
+        return "\n".join(line for log in logs for line in log.read_text().splitlines() if '"level":"error"' in line)
+
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for other processes: they send no signal, so it is looked at again and again until the deadline."""

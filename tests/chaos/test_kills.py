@@ -42,7 +42,7 @@ async def instance() -> AsyncGenerator[Instance]:
         yield running
 
 
-async def send(client: httpx.AsyncClient, ledger: Ledger, name: str) -> None:
+async def send(instance: Instance, client: httpx.AsyncClient, ledger: Ledger, name: str) -> None:
     """Store events one by one and in bulk; what gets no answer is sent again until it has one."""
     for number in itertools.count():
         if ledger.stop:
@@ -65,7 +65,7 @@ async def send(client: httpx.AsyncClient, ledger: Ledger, name: str) -> None:
                 ledger.in_flight -= 1
             if answer.status_code == 201:
                 break
-            assert answer.status_code == 503, answer.text
+            assert answer.status_code == 503, f"{answer.text}\n{instance.faults()}"
             assert answer.headers["retry-after"]
             await asyncio.sleep(0.05)
         if bulk:
@@ -110,7 +110,7 @@ async def test_killed_processes_lose_and_double_nothing(instance: Instance, requ
         asyncio.TaskGroup() as group,
     ):
         for number in range(_CLIENTS):
-            group.create_task(send(client, ledger, f"client-{number}"))
+            group.create_task(send(instance, client, ledger, f"client-{number}"))
         group.create_task(kill(instance, ledger, kills, events))
 
     assert ledger.counted_kills == kills

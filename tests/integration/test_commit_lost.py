@@ -3,15 +3,16 @@
 import asyncio
 import shutil
 import tempfile
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, Final, TypeAlias
 from urllib.parse import quote
 
 import asyncpg
 import pytest
 import pytest_asyncio
+import uvloop
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
@@ -24,15 +25,15 @@ from tallystick.settings import DatabaseSettings, WriterSettings
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
-_COMMIT = b"commit\0"
+_COMMIT: Final = b"commit\0"
 
 
 class CuttingProxy:
-    """Between writer and server; cuts one client's connection at its next COMMIT."""
+    """Between writer and server; cuts one client's connection when it next sends what it is told."""
 
     def __init__(self, server_socket: Path) -> None:
         self._server_socket = server_socket
-        self.cut: bool = False
+        self.cut_at: bytes | None = None
         self.deliver: bool = False
         self.cuts: int = 0
         self.stall_at: bytes | None = None
@@ -42,8 +43,8 @@ class CuttingProxy:
         upstream_reader, upstream_writer = await asyncio.open_unix_connection(self._server_socket)
         answers = asyncio.create_task(_pump(upstream_reader, writer))
         while chunk := await reader.read(65536):
-            if self.cut and _COMMIT in chunk:
-                self.cut = False
+            if self.cut_at is not None and self.cut_at in chunk:
+                self.cut_at = None
                 self.cuts += 1
                 await _end(answers)
                 if self.deliver:
@@ -110,7 +111,7 @@ async def test_the_answer_is_what_came_of_the_commit(
         await writer.start()
         stack.push_async_callback(writer.close)
         await writer.append(append(log_id, prepared()))
-        cutter.cut, cutter.deliver = True, delivered
+        cutter.cut_at, cutter.deliver = _COMMIT, delivered
 
         (result,) = await asyncio.gather(writer.append(append(log_id, event)), return_exceptions=True)
 
@@ -126,6 +127,38 @@ async def test_the_answer_is_what_came_of_the_commit(
         again = await writer.append(append(log_id, event))
         assert again.stored[0] is not None
         assert again.stored[0].known is (delivered and with_key)
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+@pytest.mark.parametrize("cut_at", [b"begin;", b"update tallystick.logs", b"COPY ", b"PGCOPY"])
+async def test_a_connection_lost_before_the_commit_stores_nothing_and_is_an_outage(
+    proxy: tuple[CuttingProxy, Path],
+    owner: Connection,
+    database: Database,
+    log_id: int,
+    cut_at: bytes,
+    run: Callable[[Coroutine[Any, Any, None]], None],
+) -> None:
+    """On both loops, as they differ in what they say of a write to what is closed; the API runs on uvloop."""
+    cutter, folder = proxy
+
+    async def lose() -> None:
+        async with AsyncExitStack() as stack:
+            pools = await stack.enter_async_context(Database.from_settings(through(folder, database.settings)))
+            writer = Writer(pools, WriterSettings(), digests(), WriterMetrics(CollectorRegistry()))
+            await writer.start()
+            stack.push_async_callback(writer.close)
+
+            with pytest.raises(DatabaseDownError):
+                await writer.append(append(log_id, *(prepared() for _ in range(5_000))))
+            again = await writer.append(append(log_id, prepared()))
+            assert [place.seq for place in again.stored if place] == [0]
+
+    cutter.cut_at = cut_at
+    await asyncio.to_thread(run, lose())
+
+    assert cutter.cuts == 1
+    assert await owner.fetchval("select count(*) from tallystick.events where log_id = $1", log_id) == 1
 
 
 @pytest.mark.parametrize("stall_at", [b"begin;", b"update tallystick.logs", b"COPY ", b"PGCOPY", b"commit\0"])

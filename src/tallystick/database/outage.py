@@ -1,7 +1,7 @@
 """Which failures mean that PostgreSQL does not answer, as against an answer that says no."""
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
 
 import asyncpg
 
@@ -25,11 +25,27 @@ OUTAGES: tuple[type[BaseException], ...] = (
 """What a caller may answer with 503: no connection, shutdown, timeouts, a full disk, I/O errors, a standby."""
 
 
+@contextmanager
+def as_lost_connection() -> Generator[None]:
+    """Give a connection that closed between two writes of a COPY the driver's name; uvloop's is a bare `RuntimeError`.
+
+    Raises:
+        asyncpg.ConnectionDoesNotExistError: One of `OUTAGES`, in place of uvloop's.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "handler is closed" not in str(error):
+            raise
+        raise asyncpg.ConnectionDoesNotExistError("the connection was lost while it was written to") from error
+
+
 @asynccontextmanager
 async def as_database_down() -> AsyncGenerator[None]:
     """Turn an outage inside the block into `DatabaseDownError`."""
     try:
-        yield
+        with as_lost_connection():
+            yield
     except OUTAGES as error:
         raise DatabaseDownError(
             "the database does not answer; nothing was changed, so try again", retry_after=2

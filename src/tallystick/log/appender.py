@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import asyncpg
 
+from tallystick.database.outage import as_lost_connection
 from tallystick.database.pools import OwnConnection
 from tallystick.log import copyrows
 from tallystick.log.identity import RANDOM_BITS, make_id
@@ -107,11 +108,12 @@ async def append_batch(
     """
     appended = Appended()
     try:
-        await connection.execute(f"begin; set local lock_timeout = {lock_timeout * 1000:.0f}")
-        if any(append.has_keys for append in batch):
-            await _append_with_keys(connection, batch, digests, appended)
-        else:
-            await _append_plain(connection, batch, appended)
+        with as_lost_connection():
+            await connection.execute(f"begin; set local lock_timeout = {lock_timeout * 1000:.0f}")
+            if any(append.has_keys for append in batch):
+                await _append_with_keys(connection, batch, digests, appended)
+            else:
+                await _append_plain(connection, batch, appended)
     except _ORDERLY_REFUSALS:
         await _roll_back(connection)
         raise
@@ -140,13 +142,14 @@ async def _roll_back(connection: OwnConnection) -> None:
 
 async def was_committed(connection: OwnConnection, probe: Probe) -> bool:
     """Ask by one of its events whether a batch was committed; waits for the lost transaction to end."""
-    return await connection.fetchval(
-        "select tallystick.was_appended($1, $2, to_timestamp($3::numeric / 1000), $4)",
-        probe.log_id,
-        probe.seq,
-        probe.received_ms,
-        probe.leaf_hash,
-    )
+    with as_lost_connection():
+        return await connection.fetchval(
+            "select tallystick.was_appended($1, $2, to_timestamp($3::numeric / 1000), $4)",
+            probe.log_id,
+            probe.seq,
+            probe.received_ms,
+            probe.leaf_hash,
+        )
 
 
 async def _append_plain(connection: OwnConnection, batch: Sequence[Append], appended: Appended) -> None:
