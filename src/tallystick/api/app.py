@@ -14,6 +14,7 @@ from tallystick.api.metrics import HttpMetrics
 from tallystick.api.middleware import Edge
 from tallystick.api.problems import install_problem_handlers
 from tallystick.bootstrap.services import Services
+from tallystick.history.routes import history_routes
 from tallystick.log.routes_read import read_routes
 from tallystick.log.routes_write import write_routes
 from tallystick.search.routes import search_routes
@@ -81,6 +82,7 @@ def create_app(services: Services) -> FastAPI:
     _add(app, write_routes(services.writer, services.gate, services.settings), PREFIX)
     _add(app, search_routes(services.search, services.gate, services.settings), PREFIX)
     _add(app, read_routes(services.reader, services.gate), PREFIX)
+    _add(app, history_routes(services.search, services.gate), PREFIX)
     _add(app, tenant_routes(services.tenants, services.gate, services.settings), PREFIX)
     _add(app, job_routes(services.jobs, services.gate, services.settings), PREFIX)
     _add(app, health_routes(services))

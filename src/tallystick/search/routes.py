@@ -1,9 +1,7 @@
 """`GET /logs` and `POST /logs/search`."""
 
 from typing import Any, Final
-from urllib.parse import urlencode
 
-import orjson
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,19 +11,15 @@ from tallystick.auth.operations import LIST_EVENTS, SEARCH_EVENTS
 from tallystick.auth.routing import performs
 from tallystick.log.entrance import let_in
 from tallystick.log.query_string import first, query_of
-from tallystick.log.reader import Page
 from tallystick.log.schemas_read import EXAMPLE_EVENT
-from tallystick.search.model import SearchPage
+from tallystick.search.pages import JSON, page_bytes, page_response
 from tallystick.search.parameters import LISTING, SEVERAL, body_values, flaws_in_body, search_query
-from tallystick.search.schemas import LIST_PARAMETERS, SEARCH_BODY, SEARCHES, EventList
+from tallystick.search.schemas import DOWN, LINK, LIST_PARAMETERS, SEARCH_BODY, SEARCHES, EventList
 from tallystick.search.service import SearchService
 from tallystick.settings import Settings
 from tallystick.tenants.bodies import read_json
 
-_JSON: Final = "application/json"
 _EVENTS: Final = "events"
-
-_LINK: Final = {"Link": {"description": "The pages after and before (RFC 8288).", "schema": {"type": "string"}}}
 
 _PAGES: Final[dict[str, Any]] = {
     "newest": {
@@ -56,9 +50,6 @@ _PAGES: Final[dict[str, Any]] = {
 }
 
 
-_DOWN: Final = {"description": "The search index does not answer; what needs no index goes on: see `GET /logs`."}
-
-
 def search_routes(service: SearchService, gate: Gate, settings: Settings) -> APIRouter:
     """The routes that list and find events."""
     router = APIRouter(tags=["logs"])
@@ -68,7 +59,7 @@ def search_routes(service: SearchService, gate: Gate, settings: Settings) -> API
         operation_id=LIST_EVENTS.name,
         summary="List events",
         response_model=EventList,
-        responses={200: {"headers": _LINK, "content": {_JSON: {"examples": _PAGES}}}, 503: _DOWN},
+        responses={200: {"headers": LINK, "content": {JSON: {"examples": _PAGES}}}, 503: DOWN},
         openapi_extra={"parameters": list(LIST_PARAMETERS)},
     )
     @performs(LIST_EVENTS)
@@ -85,16 +76,16 @@ def search_routes(service: SearchService, gate: Gate, settings: Settings) -> API
         """
         access, values = await let_in(gate, request, LIST_EVENTS, known=LISTING, several=SEVERAL)
         page = await service.page(access.tenant.logs[_EVENTS], access.narrowing, search_query(values))
-        return Response(page_bytes(page), headers=_links(request, page.page), media_type=_JSON)
+        return page_response(request, page)
 
     @router.post(
         "/logs/search",
         operation_id=SEARCH_EVENTS.name,
         summary="Search events",
         response_model=EventList,
-        responses={200: {"content": {_JSON: {"examples": _PAGES}}}, 503: _DOWN},
+        responses={200: {"content": {JSON: {"examples": _PAGES}}}, 503: DOWN},
         openapi_extra={
-            "requestBody": {"required": True, "content": {_JSON: {"schema": SEARCH_BODY, "examples": SEARCHES}}}
+            "requestBody": {"required": True, "content": {JSON: {"schema": SEARCH_BODY, "examples": SEARCHES}}}
         },
     )
     @performs(SEARCH_EVENTS)
@@ -110,31 +101,6 @@ def search_routes(service: SearchService, gate: Gate, settings: Settings) -> API
         with flaws_in_body():
             query = search_query(values)
             page = await service.page(access.tenant.logs[_EVENTS], access.narrowing, query)
-        return Response(page_bytes(page), media_type=_JSON)
+        return Response(page_bytes(page), media_type=JSON)
 
     return router
-
-
-def page_bytes(found: SearchPage) -> bytes:
-    """A page as it is answered: the stored bodies joined, and what goes beside them."""
-    page = found.page
-    optional = {
-        "after_seq": page.after_seq,
-        "removed": page.removed,
-        "indexed_through": found.indexed_through,
-        "complete": found.complete,
-        "highlights": found.highlights,
-    }
-    present = {name: value for name, value in optional.items() if value is not None}
-    beside = {"next": page.next, "prev": page.prev, **present}
-    return b'{"items":[' + b",".join(page.items) + b"]," + orjson.dumps(beside)[1:]
-
-
-def _links(request: Request, page: Page) -> dict[str, str]:
-    kept = [(name, value) for name, value in request.query_params.multi_items() if name != "cursor"]
-    links = [
-        f'<{request.url.path}?{urlencode([*kept, ("cursor", cursor)])}>; rel="{relation}"'
-        for relation, cursor in (("next", page.next), ("prev", page.prev))
-        if cursor is not None
-    ]
-    return {"Link": ", ".join(links)} if links else {}

@@ -161,3 +161,9 @@ SEARCHES: Final[dict[str, Any]] = {
     },
 }
 """Examples of the body."""
+
+LINK: Final = {"Link": {"description": "The pages after and before (RFC 8288).", "schema": {"type": "string"}}}
+"""The headers of a page, as OpenAPI describes them."""
+
+DOWN: Final = {"description": "The search index does not answer; what needs no index goes on: see `GET /logs`."}
+"""The answer 503 of what needs the index, as OpenAPI describes it."""
