@@ -8,11 +8,10 @@ from typing import Annotated, TypeVar
 
 import typer
 from pydantic import TypeAdapter, ValidationError
-from rich.console import Console
-from rich.table import Table
 
 from tallystick.auth.keys import load_or_create
 from tallystick.cli.reading import load_settings
+from tallystick.cli.tables import print_table
 from tallystick.database.pools import Database
 from tallystick.errors import ConfigurationError
 from tallystick.query.cursor import CursorCodec
@@ -58,10 +57,10 @@ def list_command(*, as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps({"tenants": [_as_json(tenant) for tenant in found]}))
         return
-    table = Table("id", "name", "made", "suspended")
-    for tenant in found:
-        table.add_row(tenant.id, tenant.name, f"{tenant.created_at:%Y-%m-%d}", "yes" if tenant.suspended else "")
-    Console().print(table)
+    print_table(
+        ("id", "name", "made", "suspended"),
+        ((each.id, each.name, f"{each.created_at:%Y-%m-%d}", "yes" if each.suspended else "") for each in found),
+    )
 
 
 @app.command("create")
