@@ -78,6 +78,10 @@ class ApiSettings(_Group):
     max_event_bytes: int = Field(default=256 * 1024, ge=1024, description="Largest single event as sent, in bytes.")
     max_bulk_events: int = Field(default=10_000, ge=1, le=100_000, description="Most events in one bulk request.")
     body_timeout: Seconds = Field(default=30, description="Seconds for a whole body to arrive; beyond it, 408.")
+    max_exports: int = Field(default=4, ge=1, le=100, description="Exports a process sends at once; beyond it, 503.")
+    read_timeout: Seconds = Field(
+        default=60, description="Seconds that the client of an export may read nothing; then it is broken off."
+    )
     trusted_proxies: tuple[str, ...] = Field(
         default=(), description="Addresses or networks whose `X-Forwarded-For` is believed; none by default."
     )

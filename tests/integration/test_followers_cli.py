@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
 import asyncpg
@@ -13,13 +11,13 @@ from typer.testing import CliRunner, Result
 from factories import make_log
 from stored_events import fill_log
 from tallystick.adapters.tantivy.index import TantivyIndex
-from tallystick.bootstrap.worker import worker_loops
 from tallystick.cli.app import app
 from tallystick.database.pools import Database
 from tallystick.errors import ConfigurationError, NotFoundError
 from tallystick.log.source import LogSource
 from tallystick.search.follower import documents_of
 from tallystick.settings import SearchSettings, Settings
+from working import working
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
@@ -47,19 +45,6 @@ async def command(*arguments: str, status: int = 0) -> Result:
 async def asked(*arguments: str, status: int = 0) -> Any:
     """What a command says in JSON, below the log lines of a worker in this process."""
     return json.loads((await command(*arguments, "--json", status=status)).stdout.splitlines()[-1])
-
-
-@asynccontextmanager
-async def working(settings: Settings) -> AsyncGenerator[None]:
-    """A worker, until the block ends."""
-    async with worker_loops(settings) as loops:
-        tasks = [asyncio.ensure_future(loop()) for loop in loops]
-        try:
-            yield
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def until_followed() -> None:

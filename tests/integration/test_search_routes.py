@@ -1,8 +1,7 @@
 """Searching over HTTP: what is acknowledged is found at once, whatever the worker does meanwhile."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,35 +10,11 @@ import pytest
 
 from doors import Door
 from factories import event
-from tallystick.bootstrap.worker import worker_loops
-from tallystick.runtime.worker import Loop
 from tallystick.settings import Settings
+from working import hurried, working
 
 DEADLINE = 30.0
 LOGS = "/api/v1/logs"
-
-
-@asynccontextmanager
-async def working(settings: Settings) -> AsyncGenerator[None]:
-    """A worker, until the block ends."""
-    changed = settings.model_copy(
-        update={
-            "search": settings.search.model_copy(update={"commit_seconds": 0.05}),
-            "queue": settings.queue.model_copy(update={"sweep_interval": 0.2}),
-        }
-    )
-    async with worker_loops(changed) as loops:
-        task = asyncio.create_task(_run(loops))
-        try:
-            yield
-        finally:
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-
-
-async def _run(loops: Sequence[Loop]) -> None:
-    await asyncio.gather(*(loop() for loop in loops))
 
 
 async def append(door: Door, *events: Mapping[str, Any]) -> None:
@@ -74,7 +49,7 @@ async def test_an_event_is_found_in_the_very_next_request(door: Door, settings: 
     for number in range(5):
         await append(door, event(message=f"Parcel number{number} was lost"))
         assert seqs_of(await find(door, q=f"number{number} lost")) == [number]
-    async with working(settings):
+    async with working(hurried(settings)):
         answer = await until_indexed(door, 4, q="parcel")
         assert seqs_of(answer) == [4, 3, 2, 1, 0]
         for number in range(5, 30):
@@ -135,7 +110,7 @@ async def test_who_may_see_a_part_finds_in_that_part_alone(door: Door, settings:
         assert seqs_of(await find(door, ada, q="payroll")) == [2, 0]
         assert seqs_of(await find_by_body(door, {"q": "payroll NOT ada"}, ada)) == []
         assert seqs_of(await find(door, ada, q="user_id:bob OR payroll")) == [2, 0]
-        async with working(settings):
+        async with working(hurried(settings)):
             await until_indexed(door, 2, q="payroll")
 
 
@@ -150,7 +125,7 @@ async def test_another_tenants_events_are_not_found(door: Door) -> None:
 
 async def test_a_damaged_index_is_set_aside_and_made_anew(door: Door, settings: Settings) -> None:
     await append(door, *(event(message="payroll") for _ in range(20)))
-    async with working(settings):
+    async with working(hurried(settings)):
         await until_indexed(door, 19, q="payroll")
     damage_every_index(settings.home)
     answer = await find(door, q="payroll")
@@ -160,7 +135,7 @@ async def test_a_damaged_index_is_set_aside_and_made_anew(door: Door, settings: 
     assert seqs_of(await find(door, order="seq", q="payroll")) == list(range(20))
     jobs = (await door.client.get("/api/v1/jobs", headers=door.bearer())).json()["items"]
     assert [(job["kind"], job["state"]) for job in jobs] == [("rebuild_index", "queued")]
-    async with working(settings):
+    async with working(hurried(settings)):
         assert seqs_of(await until_indexed(door, 19, q="payroll")) == list(range(19, -1, -1))
         await append(door, event(message="payroll"))
         assert seqs_of(await until_indexed(door, 20, q="payroll", limit=1)) == [20]

@@ -54,6 +54,7 @@ def ask(operation: Operation, tenant: str, event_id: str, job_id: str = "nobody'
         "list_events": Request("GET", logs, named),
         "search_events": Request("POST", f"{logs}/search", {}, named),
         "read_event": Request("GET", f"{logs}/{event_id}", named),
+        "export_events": Request("GET", f"{logs}/export", named),
         "correlate_events": Request("GET", f"{logs}/correlated/req-1", named),
         "read_history": Request("GET", "/api/v1/resources/invoice/i-1/history", named),
         "list_tenants": Request("GET", tenants, {}),

@@ -14,6 +14,7 @@ from tallystick.api.metrics import HttpMetrics
 from tallystick.api.middleware import Edge
 from tallystick.api.problems import install_problem_handlers
 from tallystick.bootstrap.services import Services
+from tallystick.export.routes import export_routes
 from tallystick.history.routes import history_routes
 from tallystick.log.routes_read import read_routes
 from tallystick.log.routes_write import write_routes
@@ -81,6 +82,8 @@ def create_app(services: Services) -> FastAPI:
     # The hottest path first: routes are tried in order.
     _add(app, write_routes(services.writer, services.gate, services.settings), PREFIX)
     _add(app, search_routes(services.search, services.gate, services.settings), PREFIX)
+    # Before those of one event, whose path may be anything.
+    _add(app, export_routes(services.exports, services.gate, services.settings.api.read_timeout), PREFIX)
     _add(app, read_routes(services.reader, services.gate), PREFIX)
     _add(app, history_routes(services.search, services.gate), PREFIX)
     _add(app, tenant_routes(services.tenants, services.gate, services.settings), PREFIX)

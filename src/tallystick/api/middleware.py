@@ -85,8 +85,9 @@ class _Exchange:
 class Edge:
     """The outermost layer of the application.
 
-    It gives each request `request.state.correlation_id` and `request.state.response_headers`, a dict whose
-    entries are added to the response. The access line has no path, query or subject: those may be personal.
+    It gives each request `request.state.correlation_id`, `request.state.head` (whether only the head of the answer is
+    asked for) and `request.state.response_headers`, a dict whose entries are added to the response. The access line has
+    no path, query or subject: those may be personal.
 
     Args:
         app: The application inside.
@@ -120,6 +121,7 @@ class Edge:
         state = scope.setdefault("state", {})
         state["correlation_id"] = exchange.correlation_id
         state["response_headers"] = exchange.extra_headers
+        state["head"] = exchange.head
         if exchange.head:
             scope = {**scope, "method": "GET"}
         tokens = structlog.contextvars.bind_contextvars(request_id=exchange.correlation_id)

@@ -42,6 +42,7 @@ APPEND_EVENTS: Final = Operation("append_events", Permission.LOGS_WRITE, Realm.T
 LIST_EVENTS: Final = Operation("list_events", Permission.LOGS_READ, Realm.TENANT)
 SEARCH_EVENTS: Final = Operation("search_events", Permission.LOGS_READ, Realm.TENANT)
 READ_EVENT: Final = Operation("read_event", Permission.LOGS_READ, Realm.TENANT)
+EXPORT_EVENTS: Final = Operation("export_events", Permission.LOGS_READ, Realm.TENANT)
 CORRELATE_EVENTS: Final = Operation("correlate_events", Permission.LOGS_READ, Realm.TENANT)
 READ_HISTORY: Final = Operation("read_history", Permission.LOGS_READ, Realm.TENANT)
 LIST_TENANTS: Final = Operation("list_tenants", Permission.TENANTS_LIST, Realm.PLATFORM)
@@ -62,6 +63,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = MappingProxyType(
             LIST_EVENTS,
             SEARCH_EVENTS,
             READ_EVENT,
+            EXPORT_EVENTS,
             CORRELATE_EVENTS,
             READ_HISTORY,
             LIST_TENANTS,

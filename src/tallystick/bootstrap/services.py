@@ -17,6 +17,7 @@ from tallystick.auth.revocations import Revocations
 from tallystick.auth.verifier import TokenVerifier
 from tallystick.bootstrap.adapters import search_index, work_queue
 from tallystick.database.pools import Database
+from tallystick.export.service import ExportService
 from tallystick.followers.wakeups import WakeUps
 from tallystick.jobs.service import JobService
 from tallystick.log.reader import LogReader
@@ -66,6 +67,7 @@ class Services:
     writer: Writer
     reader: LogReader
     search: SearchService
+    exports: ExportService
     tenants: TenantService
     jobs: JobService
     registry: CollectorRegistry
@@ -110,6 +112,7 @@ async def services(settings: Settings, registry: CollectorRegistry | None = None
             jobs = JobService(database, queue, cursors)
             reader = LogReader(database, cursors, settings)
             tails = Tails(LogSource(database), settings.search.tail_events)
+            search = SearchService(reader, index, tails, cursors, partial(request_rebuild, database, jobs))
             made = Services(
                 settings=settings,
                 database=database,
@@ -119,7 +122,8 @@ async def services(settings: Settings, registry: CollectorRegistry | None = None
                 gate=Gate(verifier, revocations, directory, RateLimits(settings.rates)),
                 writer=writer,
                 reader=reader,
-                search=SearchService(reader, index, tails, cursors, partial(request_rebuild, database, jobs)),
+                search=search,
+                exports=ExportService(database, reader, search, settings.api.max_exports),
                 tenants=TenantService(database, directory, cursors),
                 jobs=jobs,
                 registry=registry,

@@ -111,6 +111,7 @@ def open_log(log_id: int) -> str:
 _ONE_TRIP: Final = {
     "read_places": "select * from tallystick.read_places($1, $2, $3)",
     "read_stretch": "select * from tallystick.read_stretch($1, $2, $3, $4, $5)",
+    "read_lines": "select * from tallystick.read_lines($1, $2, $3, $4, $5, $6, $7)",
 }
 
 
@@ -198,9 +199,9 @@ class Database:
             yield connection
 
     async def log_fetch(
-        self, function: Literal["read_places", "read_stretch"], log_id: int, *arguments: object
+        self, function: Literal["read_places", "read_stretch", "read_lines"], log_id: int, *arguments: object
     ) -> "list[asyncpg.Record]":
-        """Call a function that reads one log's views in one round trip (see ``migrations/0007_one_trip_reads.sql``).
+        """Call a function that reads one log's views in one round trip (see ``migrations``, 0007 and 0008).
 
         Raises:
             DatabaseDownError: No connection within the time limit, or it was lost.

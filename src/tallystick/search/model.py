@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from tallystick.log.queries import StoredEvent
 from tallystick.log.reader import ListQuery, Page
+from tallystick.ports import Hit
 from tallystick.query.ast import Everything, Node
 from tallystick.query.highlighting import Highlight
 
@@ -42,3 +44,22 @@ class SearchPage:
     indexed_through: int | None = None
     complete: bool | None = None
     highlights: Highlights | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search found, before it is written down.
+
+    Attributes:
+        events: In the order asked for.
+        looked_at: Where they lie, and where events lay that were removed meanwhile.
+        more: Whether anything follows.
+        indexed_through: As of a page.
+        complete: As of a page.
+    """
+
+    events: tuple[StoredEvent, ...]
+    looked_at: tuple[Hit, ...]
+    more: bool
+    indexed_through: int
+    complete: bool

@@ -1,7 +1,7 @@
 """Answers listings: filters and words from the index and the tail behind it, everything else from the log itself."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, cast
 
@@ -17,7 +17,7 @@ from tallystick.query.highlighting import highlight, words_of
 from tallystick.query.lowering import lower
 from tallystick.query.matching import Prepared, compile_terms
 from tallystick.query.predicate import Predicate, compile_predicate
-from tallystick.search.model import SearchPage, SearchQuery
+from tallystick.search.model import Found, SearchPage, SearchQuery
 from tallystick.search.tail import Tails
 
 _BODIES: Final = 200
@@ -75,16 +75,31 @@ class SearchService:
         elif isinstance(wanted, Everything):
             found = SearchPage(await self._reader.by_time(log_id, listing))
         else:
-            # What the index claims of filters is checked on every body; what of words, the engines agree about.
-            judged = conjunction(listing.filters, narrowing)
-            judge = None if isinstance(judged, Everything) else compile_predicate(judged)
-            found = await self._find(log_id, listing, wanted, judge)
+            found = await self._page(log_id, listing, wanted, _judge(listing, narrowing))
         if not query.highlight:
             return found
         words = words_of(query.text)
         return replace(found, highlights=tuple(highlight(_parse(item), words) for item in found.page.items))
 
-    async def _find(self, log_id: int, listing: ListQuery, wanted: Node, judge: Predicate | None) -> SearchPage:
+    async def find(self, log_id: int, narrowing: Node, query: SearchQuery, after: tuple[int, int] | None) -> Found:
+        """Find the events after a place, through the index and the tail whatever the query.
+
+        Args:
+            log_id: Whose log.
+            narrowing: What the principal may see; it joins the query.
+            query: What is asked for; its cursor is not looked at.
+            after: Occurrence in Unix microseconds and seq, exclusive; None starts.
+
+        Raises:
+            SearchDownError: The index does not answer, or is being made anew.
+            DatabaseDownError: PostgreSQL does not answer.
+        """
+        wanted = conjunction(query.listing.filters, query.text, narrowing, _occurred(query.listing))
+        order: SearchOrder = "newest" if query.listing.order == "newest" else "oldest"
+        request = SearchRequest(lower(wanted), order, query.listing.limit + 1, after)
+        return await self._look(log_id, request, _judge(query.listing, narrowing))
+
+    async def _page(self, log_id: int, listing: ListQuery, wanted: Node, judge: Predicate | None) -> SearchPage:
         binding = binding_of(log_id, wanted, listing)
         start = None if listing.cursor is None else self._cursors.decode(listing.cursor, binding)
         backwards = start is not None and start.backwards
@@ -95,18 +110,21 @@ class SearchService:
             listing.limit + 1,
             None if start is None else (start.occurred_us, start.seq),
         )
+        found = await self._look(log_id, request, judge)
+        onward = self._cursor(found.looked_at[-1], binding, backwards=backwards) if found.more else None
+        back = None if start is None else self._back(start, found.looked_at, request.order, binding)
+        items = tuple(map(answer_of, reversed(found.events) if backwards else found.events))
+        page = Page(items, next=back, prev=onward) if backwards else Page(items, next=onward, prev=back)
+        return SearchPage(page, found.indexed_through, found.complete)
+
+    async def _look(self, log_id: int, request: SearchRequest, judge: Predicate | None) -> Found:
+        """Look for one event less than the request's limit: the last place only tells that there is more."""
         hits, head = await asyncio.gather(self._ask(log_id, request), self._tails.head(log_id))
         since_us = max((hit.received_us for hit in hits.hits), default=None)
         tail = await self._tails.between(log_id, hits.through, head, since_us)
         places = _merge(hits.hits, tail.documents, request)
-        looked_at, shown = await self._read(log_id, places[: listing.limit], judge)
-        onward = None
-        if len(looked_at) < len(places):
-            onward = self._cursor(looked_at[-1], binding, backwards=backwards)
-        back = None if start is None else self._back(start, looked_at, request.order, binding)
-        items = tuple(map(answer_of, reversed(shown) if backwards else shown))
-        page = Page(items, next=back, prev=onward) if backwards else Page(items, next=onward, prev=back)
-        return SearchPage(page, hits.through, tail.complete)
+        looked_at, shown = await self._read(log_id, places[: request.limit - 1], judge)
+        return Found(tuple(shown), tuple(looked_at), len(looked_at) < len(places), hits.through, tail.complete)
 
     async def _ask(self, log_id: int, request: SearchRequest) -> Hits:
         try:
@@ -138,7 +156,7 @@ class SearchService:
     def _cursor(self, place: Hit, binding: bytes, *, backwards: bool) -> str:
         return self._cursors.encode(Position(backwards, place.occurred_us, place.seq), binding)
 
-    def _back(self, start: Position, looked_at: list[Hit], order: SearchOrder, binding: bytes) -> str:
+    def _back(self, start: Position, looked_at: Sequence[Hit], order: SearchOrder, binding: bytes) -> str:
         """The cursor that turns round: before what is shown, or else where this page started, that event included."""
         if looked_at:
             return self._cursor(looked_at[0], binding, backwards=not start.backwards)
@@ -148,6 +166,12 @@ class SearchService:
 
 def _parse(body: bytes) -> _Body:
     return cast("_Body", orjson.loads(body))
+
+
+def _judge(listing: ListQuery, narrowing: Node) -> Predicate | None:
+    """What each body must pass: what the index claims of filters is checked; what of words, the engines agree about."""
+    judged = conjunction(listing.filters, narrowing)
+    return None if isinstance(judged, Everything) else compile_predicate(judged)
 
 
 def _occurred(listing: ListQuery) -> Node | None:

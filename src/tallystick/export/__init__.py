@@ -1,0 +1,1 @@
+"""Export: whole answers of any length, streamed page by page."""

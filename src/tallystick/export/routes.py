@@ -1,0 +1,65 @@
+"""`GET /logs/export`."""
+
+from contextlib import ExitStack
+from typing import Final
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tallystick.auth.gate import Gate
+from tallystick.auth.operations import EXPORT_EVENTS
+from tallystick.auth.routing import performs
+from tallystick.export.formats import MEDIA_TYPES, coding_of
+from tallystick.export.parameters import EXPORTING, SEVERAL, export_query
+from tallystick.export.response import ExportResponse
+from tallystick.export.schemas import EXPORT_CONTENT, EXPORT_HEADERS, EXPORT_PARAMETERS, THROUGH_HEADER
+from tallystick.export.service import ExportService
+from tallystick.log.entrance import let_in
+from tallystick.search.schemas import DOWN
+
+_EVENTS: Final = "events"
+
+
+def export_routes(service: ExportService, gate: Gate, patience: float) -> APIRouter:
+    """The route that exports events.
+
+    Args:
+        service: Reads them.
+        gate: Lets requests in.
+        patience: Seconds that a client may read nothing.
+    """
+    router = APIRouter(tags=["logs"])
+
+    @router.get(
+        "/logs/export",
+        operation_id=EXPORT_EVENTS.name,
+        summary="Export events",
+        response_class=Response,
+        responses={200: {"headers": dict(EXPORT_HEADERS), "content": dict(EXPORT_CONTENT)}, 503: DOWN},
+        openapi_extra={"parameters": list(EXPORT_PARAMETERS)},
+    )
+    @performs(EXPORT_EVENTS)
+    async def export_events(request: Request) -> Response:
+        """All events that match, of any number, the oldest first, as one stream.
+
+        Takes the filters and `q` of `GET /logs`. Its end is settled when it begins: what arrives meanwhile is not in
+        it. With `Accept-Encoding` the body comes compressed by zstd or gzip. A stream that was broken off lacks the end
+        that HTTP asks for; NDJSON and CSV can then be gone on with after the last event that arrived whole.
+        """
+        access, values = await let_in(gate, request, EXPORT_EVENTS, known=EXPORTING, several=SEVERAL)
+        query = export_query(values)
+        with ExitStack() as held:
+            held.enter_context(service.admitted())
+            export = await service.open(access.tenant.logs[_EVENTS], access.narrowing, query)
+            coding = coding_of(request.headers.get("accept-encoding", ""))
+            headers = {
+                "Content-Type": MEDIA_TYPES[query.format],
+                "Content-Disposition": f'attachment; filename="{access.tenant.id}-{export.through}.{query.format}"',
+                "Vary": "Accept-Encoding",
+                THROUGH_HEADER: str(export.through),
+                **({} if coding is None else {"Content-Encoding": coding}),
+            }
+            return ExportResponse(export, headers, coding, patience, held.pop_all().close)
+
+    return router

@@ -1,0 +1,166 @@
+"""Reads exports page by page, each page a short transaction: a slow client holds no snapshot of the database."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Final, TypeAlias, cast
+
+import orjson
+
+from tallystick.database.pools import Database
+from tallystick.errors import Flaw, GoneError, InvalidError, NotFoundError, OverloadedError, SearchDownError
+from tallystick.export.formats import Layout, layout
+from tallystick.export.model import ExportQuery
+from tallystick.log.lines import read_lines
+from tallystick.log.reader import MAX_LIMIT, LogReader, answer_of
+from tallystick.log.source import LogSource
+from tallystick.log.turns import give_way
+from tallystick.query.ast import Everything, Node, conjunction
+from tallystick.query.timestamps import parse_timestamp
+from tallystick.search.service import SearchService
+
+PAGE_EVENTS: Final = 5_000
+PAGE_BYTES: Final = 4 * 1024 * 1024
+
+_BEHIND_SECONDS: Final = 60
+"""How long an export that has begun waits for an index that fell behind."""
+
+_Place: TypeAlias = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """An export that can be sent.
+
+    Attributes:
+        through: It is complete through this seq; -1 for an empty log. Later events are not in it.
+        pieces: Its bytes, piece by piece; never an empty one.
+    """
+
+    through: int
+    pieces: AsyncGenerator[bytes]
+
+
+class ExportService:
+    """Exports logs. Knows no tenants: who may read what is given as a narrowing.
+
+    Args:
+        database: Whose reader role reads what has no filters.
+        reader: Reads the event that an export goes on after.
+        search: Finds what has filters.
+        most: Exports that may be on their way at once; they share one process with everything else.
+    """
+
+    def __init__(self, database: Database, reader: LogReader, search: SearchService, most: int) -> None:
+        self._database = database
+        self._source = LogSource(database)
+        self._reader = reader
+        self._search = search
+        self._most = most
+        self._running = 0
+
+    @contextmanager
+    def admitted(self) -> Generator[None]:
+        """Let an export in until the block ends.
+
+        Raises:
+            OverloadedError: As many as may be are on their way.
+        """
+        if self._running >= self._most:
+            raise OverloadedError(f"{self._most} exports are on their way in this process; try again", retry_after=5)
+        self._running += 1
+        try:
+            yield
+        finally:
+            self._running -= 1
+
+    async def open(self, log_id: int, narrowing: Node, query: ExportQuery) -> Export:
+        """Begin an export; its first page is read, so that what cannot be answered is refused before anything is sent.
+
+        Events come in order of occurrence, the oldest first. The end is settled here: what arrives later is not in it.
+
+        Args:
+            log_id: Whose log.
+            narrowing: What the principal may see; it joins the query.
+            query: What is asked for.
+
+        Raises:
+            InvalidError: `through` lies beyond the log, or `after_id` is no event of it.
+            SearchDownError: The index does not answer, or is too far behind.
+            DatabaseDownError: PostgreSQL does not answer.
+        """
+        newest = await self._source.size(log_id) - 1
+        through = newest if query.through is None else query.through
+        if through > newest:
+            flaw = Flaw(f"must be up to {newest}, the newest seq of this log", parameter="through_seq")
+            raise InvalidError("the query string is not valid; each entry of `errors` names a parameter", flaws=[flaw])
+        after = None if query.after_id is None else await self._place_of(log_id, narrowing, query.after_id)
+        wanted = conjunction(query.search.listing.filters, query.search.text, narrowing)
+        read = self._all if isinstance(wanted, Everything) else self._some
+        pages = read(log_id, narrowing, query, through, after)
+        first = await anext(pages, b"")
+        return Export(through, _pieces(layout(query.format, through, query.columns), first, pages))
+
+    async def _place_of(self, log_id: int, narrowing: Node, event_id: str) -> _Place:
+        try:
+            found = await self._reader.get(log_id, narrowing, event_id)
+        except (NotFoundError, GoneError):
+            flaw = Flaw("is no event of this log that you may see; start anew without it", parameter="after_id")
+            raise InvalidError("the export cannot go on there", flaws=[flaw]) from None
+        event = cast("dict[str, object]", orjson.loads(found.item))
+        return parse_timestamp(str(event["timestamp"])), cast("int", event["seq"])
+
+    async def _all(
+        self, log_id: int, _: Node, query: ExportQuery, through: int, after: _Place | None
+    ) -> AsyncGenerator[bytes]:
+        """Pages of all events of a time range, made by PostgreSQL alone."""
+        listing = query.search.listing
+        if after is None and listing.from_us is not None:
+            after = (listing.from_us, -1)
+        while True:
+            lines = await read_lines(
+                self._database, log_id, after, listing.to_us, through, limit=PAGE_EVENTS, budget=PAGE_BYTES
+            )
+            if lines.events:
+                yield lines.text
+            if lines.ended:
+                return
+            after = lines.last
+
+    async def _some(
+        self, log_id: int, narrowing: Node, query: ExportQuery, through: int, after: _Place | None
+    ) -> AsyncGenerator[bytes]:
+        """Pages of what a search finds."""
+        search = replace(query.search, listing=replace(query.search.listing, order="oldest", limit=MAX_LIMIT))
+        behind = 0
+        while True:
+            found = await self._search.find(log_id, narrowing, search, after)
+            if not found.complete and found.indexed_through < through:
+                # An event may be missing: the index has to come nearer before anybody is told that this is all.
+                behind += 1
+                if after is None or behind > _BEHIND_SECONDS:
+                    raise SearchDownError("the search index is too far behind to tell all; try again", retry_after=30)
+                await asyncio.sleep(1)
+                continue
+            behind = 0
+            items = [answer_of(event) for event in found.events if event.seq <= through]
+            if items:
+                yield b"\n".join(items)
+            if not found.more:
+                return
+            last = found.looked_at[-1]
+            after = (last.occurred_us, last.seq)
+
+
+async def _pieces(written: Layout, first: bytes, pages: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+    if begun := written.begin():
+        yield begun
+    lines = first
+    while lines:
+        for piece in written.page(lines):
+            yield piece
+            await give_way()
+        lines = await anext(pages, b"")
+    if ended := written.end():
+        yield ended
