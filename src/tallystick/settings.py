@@ -78,7 +78,12 @@ class ApiSettings(_Group):
     max_event_bytes: int = Field(default=256 * 1024, ge=1024, description="Largest single event as sent, in bytes.")
     max_bulk_events: int = Field(default=10_000, ge=1, le=100_000, description="Most events in one bulk request.")
     body_timeout: Seconds = Field(default=30, description="Seconds for a whole body to arrive; beyond it, 408.")
-    max_exports: int = Field(default=4, ge=1, le=100, description="Exports a process sends at once; beyond it, 503.")
+    max_exports: int = Field(
+        default=2,
+        ge=1,
+        le=100,
+        description="Exports a process sends at once, beyond which 503: each takes up to three reader connections.",
+    )
     read_timeout: Seconds = Field(
         default=60, description="Seconds that the client of an export may read nothing; then it is broken off."
     )

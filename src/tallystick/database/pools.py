@@ -1,6 +1,6 @@
 """Connections by role, and the one way to read a log."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,10 +108,13 @@ def open_log(log_id: int) -> str:
     )
 
 
-_ONE_TRIP: Final = {
+LogFunction: TypeAlias = Literal["read_places", "read_stretch", "measure_lines", "read_lines"]
+
+_ONE_TRIP: Final[Mapping[LogFunction, str]] = {
     "read_places": "select * from tallystick.read_places($1, $2, $3)",
     "read_stretch": "select * from tallystick.read_stretch($1, $2, $3, $4, $5)",
-    "read_lines": "select * from tallystick.read_lines($1, $2, $3, $4, $5, $6, $7)",
+    "measure_lines": "select * from tallystick.measure_lines($1, $2, $3, $4, $5, $6, $7)",
+    "read_lines": "select * from tallystick.read_lines($1, $2, $3, $4, $5, $6)",
 }
 
 
@@ -198,9 +201,7 @@ class Database:
         ):
             yield connection
 
-    async def log_fetch(
-        self, function: Literal["read_places", "read_stretch", "read_lines"], log_id: int, *arguments: object
-    ) -> "list[asyncpg.Record]":
+    async def log_fetch(self, function: LogFunction, log_id: int, *arguments: object) -> "list[asyncpg.Record]":
         """Call a function that reads one log's views in one round trip (see ``migrations``, 0007 and 0008).
 
         Raises:

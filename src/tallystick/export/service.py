@@ -12,16 +12,14 @@ from tallystick.database.pools import Database
 from tallystick.errors import Flaw, GoneError, InvalidError, NotFoundError, OverloadedError, SearchDownError
 from tallystick.export.formats import Layout, layout
 from tallystick.export.model import ExportQuery
-from tallystick.log.lines import read_lines
+from tallystick.log.lines import Stretch, latest_occurrence, read_lines
 from tallystick.log.reader import MAX_LIMIT, LogReader, answer_of
 from tallystick.log.source import LogSource
 from tallystick.log.turns import give_way
 from tallystick.query.ast import Everything, Node, conjunction
 from tallystick.query.timestamps import parse_timestamp
+from tallystick.search.model import SearchQuery
 from tallystick.search.service import SearchService
-
-PAGE_EVENTS: Final = 5_000
-PAGE_BYTES: Final = 4 * 1024 * 1024
 
 _BEHIND_SECONDS: Final = 60
 """How long an export that has begun waits for an index that fell behind."""
@@ -97,8 +95,18 @@ class ExportService:
             raise InvalidError("the query string is not valid; each entry of `errors` names a parameter", flaws=[flaw])
         after = None if query.after_id is None else await self._place_of(log_id, narrowing, query.after_id)
         wanted = conjunction(query.search.listing.filters, query.search.text, narrowing)
-        read = self._all if isinstance(wanted, Everything) else self._some
-        pages = read(log_id, narrowing, query, through, after)
+        bounds = (query.search.listing.to_us, await latest_occurrence(self._database, log_id, through))
+        listing = replace(
+            query.search.listing,
+            order="oldest",
+            limit=MAX_LIMIT,
+            to_us=min((bound for bound in bounds if bound is not None), default=None),
+        )
+        if isinstance(wanted, Everything):
+            begin = after if after is not None or listing.from_us is None else (listing.from_us, -1)
+            pages = read_lines(self._database, log_id, Stretch(begin, listing.to_us, through))
+        else:
+            pages = self._found(log_id, narrowing, replace(query.search, listing=listing), through, after)
         first = await anext(pages, b"")
         return Export(through, _pieces(layout(query.format, through, query.columns), first, pages))
 
@@ -111,31 +119,13 @@ class ExportService:
         event = cast("dict[str, object]", orjson.loads(found.item))
         return parse_timestamp(str(event["timestamp"])), cast("int", event["seq"])
 
-    async def _all(
-        self, log_id: int, _: Node, query: ExportQuery, through: int, after: _Place | None
+    async def _found(
+        self, log_id: int, narrowing: Node, query: SearchQuery, through: int, after: _Place | None
     ) -> AsyncGenerator[bytes]:
-        """Pages of all events of a time range, made by PostgreSQL alone."""
-        listing = query.search.listing
-        if after is None and listing.from_us is not None:
-            after = (listing.from_us, -1)
-        while True:
-            lines = await read_lines(
-                self._database, log_id, after, listing.to_us, through, limit=PAGE_EVENTS, budget=PAGE_BYTES
-            )
-            if lines.events:
-                yield lines.text
-            if lines.ended:
-                return
-            after = lines.last
-
-    async def _some(
-        self, log_id: int, narrowing: Node, query: ExportQuery, through: int, after: _Place | None
-    ) -> AsyncGenerator[bytes]:
-        """Pages of what a search finds."""
-        search = replace(query.search, listing=replace(query.search.listing, order="oldest", limit=MAX_LIMIT))
+        """Pages of what a search finds, as `read_lines` gives them."""
         behind = 0
         while True:
-            found = await self._search.find(log_id, narrowing, search, after)
+            found = await self._search.find(log_id, narrowing, query, after)
             if not found.complete and found.indexed_through < through:
                 # An event may be missing: the index has to come nearer before anybody is told that this is all.
                 behind += 1

@@ -1,63 +1,102 @@
 """Reads a log in order of occurrence as lines of JSON that PostgreSQL made: nothing is done for each event here."""
 
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from typing import Final, TypeAlias
 
 from tallystick.database.pools import Database
+from tallystick.log import queries
 from tallystick.query.timestamps import microseconds, moment
+
+PAGE_EVENTS: Final = 5_000
+PAGE_BYTES: Final = 4 * 1024 * 1024
+
+_AHEAD: Final = 2
+"""Pages that are made while another is sent: each takes a connection, and one more tells how far the next reaches."""
+
+_Place: TypeAlias = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Lines:
-    """Consecutive events, as they are answered.
+class Stretch:
+    """What to read of a log.
 
     Attributes:
-        text: One event a line, no line break after the last; empty for none.
-        events: How many.
-        last: Occurrence in Unix microseconds and seq of the last of them; None for none.
-        ended: Nothing follows them.
+        after: Occurrence in Unix microseconds and seq, exclusive; None starts.
+        until_us: Only what occurred before, in Unix microseconds, or None.
+        through: Only events up to this seq.
     """
 
-    text: bytes
-    events: int
-    last: tuple[int, int] | None
-    ended: bool
+    after: _Place | None
+    until_us: int | None
+    through: int
 
 
-async def read_lines(
-    database: Database,
-    log_id: int,
-    after: tuple[int, int] | None,
-    until_us: int | None,
-    through: int,
-    *,
-    limit: int,
-    budget: int,
-) -> Lines:
-    """Read on from a place.
+async def latest_occurrence(database: Database, log_id: int, through: int) -> int | None:
+    """Before when all events up to a seq occurred, in Unix microseconds: an hour after the arrival of that event.
 
-    Args:
-        database: Whose reader role reads, in a short transaction.
-        log_id: The log.
-        after: Occurrence in Unix microseconds and seq, exclusive; None starts.
-        until_us: Only what occurred before, or None.
-        through: Only events up to this seq.
-        limit: Most events.
-        budget: Bytes of bodies after which no further event is read; the one that crosses them still is.
+    It spares whoever reads up to that seq, in order of occurrence, what came later. None where it cannot be told.
 
     Raises:
         DatabaseDownError: PostgreSQL does not answer.
     """
-    (row,) = await database.log_fetch(
-        "read_lines",
-        log_id,
-        None if after is None else moment(after[0]),
-        -1 if after is None else after[1],
-        None if until_us is None else moment(until_us),
-        through,
-        limit,
-        budget,
-    )
-    if row["events"] == 0:
-        return Lines(b"", 0, None, ended=True)
-    last = (microseconds(row["last_occurred"]), row["last_seq"])
-    return Lines(row["lines"], row["events"], last, ended=row["events"] < limit and row["bytes"] < budget)
+    chunk, _ = await queries.read_stretch(database, log_id, through - 1, None, limit=1, budget=1)
+    if not chunk.rows:
+        return None
+    return microseconds(chunk.rows[0].received_at + queries.EARLIEST_ARRIVAL) + 1
+
+
+async def read_lines(database: Database, log_id: int, stretch: Stretch) -> AsyncGenerator[bytes]:
+    """Read events as they are answered, one a line, page by page; no line break after the last of a page.
+
+    Each page is a short transaction of its own. Pages are not empty.
+
+    Args:
+        database: Whose reader role reads.
+        log_id: The log.
+        stretch: What to read.
+
+    Raises:
+        DatabaseDownError: PostgreSQL does not answer.
+    """
+    pages: deque[asyncio.Task[bytes]] = deque()
+    try:
+        async for after, last in _pages(database, log_id, stretch):
+            pages.append(asyncio.create_task(_read(database, log_id, after, last, stretch.through)))
+            if len(pages) > _AHEAD and (lines := await pages.popleft()):
+                yield lines
+        while pages:
+            if lines := await pages.popleft():
+                yield lines
+    finally:
+        for page in pages:
+            page.cancel()
+        await asyncio.gather(*pages, return_exceptions=True)
+
+
+async def _pages(database: Database, log_id: int, stretch: Stretch) -> AsyncGenerator[tuple[_Place | None, _Place]]:
+    """Where pages begin, exclusive, and end."""
+    after = stretch.after
+    until = None if stretch.until_us is None else moment(stretch.until_us)
+    while True:
+        (row,) = await database.log_fetch(
+            "measure_lines", log_id, *_begin(after), until, stretch.through, PAGE_EVENTS, PAGE_BYTES
+        )
+        if row["events"] == 0:
+            return
+        last = (microseconds(row["last_occurred"]), row["last_seq"])
+        yield after, last
+        if row["events"] < PAGE_EVENTS and row["bytes"] < PAGE_BYTES:
+            return
+        after = last
+
+
+async def _read(database: Database, log_id: int, after: _Place | None, last: _Place, through: int) -> bytes:
+    (row,) = await database.log_fetch("read_lines", log_id, *_begin(after), moment(last[0]), last[1], through)
+    return row["lines"] or b""
+
+
+def _begin(after: _Place | None) -> tuple[object, int]:
+    return (None, -1) if after is None else (moment(after[0]), after[1])
