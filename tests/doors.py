@@ -16,6 +16,7 @@ from tallystick.api.app import create_app
 from tallystick.auth.model import Role
 from tallystick.auth.service import TokenGrant, create_token
 from tallystick.bootstrap.services import Services, services
+from tallystick.runtime.coalescing import CoalescingProtocol
 from tallystick.settings import Settings
 
 
@@ -73,7 +74,9 @@ def open_live_door(settings: Settings) -> Generator[tuple[str, Door]]:
     async def serve() -> None:
         async with open_door(settings) as door:
             await door.make_tenant("fuzz")
-            server = uvicorn.Server(uvicorn.Config(door.app, port=0, log_config=None, lifespan="off"))
+            server = uvicorn.Server(
+                uvicorn.Config(door.app, port=0, log_config=None, lifespan="off", http=CoalescingProtocol)
+            )
             running = asyncio.create_task(server.serve())
             async with asyncio.timeout(20):
                 while not server.started:  # noqa: ASYNC110 - uvicorn tells it by a flag alone

@@ -85,7 +85,7 @@ class ApiSettings(_Group):
         description="Exports a process sends at once, beyond which 503: each takes up to three reader connections.",
     )
     read_timeout: Seconds = Field(
-        default=60, description="Seconds that the client of an export may read nothing; then it is broken off."
+        default=60, description="Seconds in which the client of an export must take 64 KiB; else it is cut off."
     )
     trusted_proxies: tuple[str, ...] = Field(
         default=(), description="Addresses or networks whose `X-Forwarded-For` is believed; none by default."

@@ -87,6 +87,12 @@ async def test_types_and_ids_may_be_any_text(door: Door, kind: str, resource_id:
     assert seqs_of(await ask(door, history(kind, resource_id))) == [0]
 
 
+@pytest.mark.parametrize("path", ["/api/v1/%72esources/a/b/histor%79", "/api/v1/resources/%61/%62/history"])
+async def test_a_path_may_be_escaped_where_it_need_not_be(door: Door, path: str) -> None:
+    await append(door, event(resource_type="a", resource_id="b"))
+    assert seqs_of(await ask(door, path)) == [0]
+
+
 async def test_a_slash_in_an_id_may_stand_as_it_is(door: Door) -> None:
     await append(door, event(resource_type="file", resource_id="srv/data/x"))
     assert seqs_of(await ask(door, "/api/v1/resources/file/srv/data/x/history")) == [0]

@@ -33,7 +33,7 @@ from tallystick.settings import DatabaseSettings
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
-VERSIONS = [1, 2, 3, 4, 5, 6, 7]
+VERSIONS = [1, 2, 3, 4, 5, 6, 7, 8]
 
 
 @dataclass(frozen=True)

@@ -36,17 +36,23 @@ DEFAULT_COLUMNS: Final = (
 
 MAX_COLUMNS: Final = 100
 
+_MAX_LENGTH: Final = 1_000
+_MAX_PARTS: Final = 64
+
 _FIELDS: Final = frozenset(name.partition(".")[0] for name in (*DEFAULT_COLUMNS, "salt"))
 _NESTED: Final = frozenset({"before", "after", "metadata", "written_by"})
-_FORMULA: Final = re.compile(r"[\s'\"]*[=+\-@\uff1d\uff0b\uff0d\uff20\t\r\n]")
+_UNSEEN: Final = r"\s'\"\x00-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff"
+_FORMULA: Final = re.compile(rf"[{_UNSEEN}]*[=+\-@\u2212\uff1d\uff0b\uff0d\uff20]|[\x00-\x1f]")
 
 
 def check_column(name: str) -> str:
     """Read the name of a column: a field of an event, or a path within `before`, `after`, `metadata` or `written_by`.
 
     Raises:
-        ValueError: There is no such field, or it has no parts.
+        ValueError: There is no such field, or it has no parts, or the name is longer than any path of an event.
     """
+    if len(name) > _MAX_LENGTH or name.count(".") > _MAX_PARTS:
+        raise ValueError(f"has a name of more than {_MAX_LENGTH} characters or {_MAX_PARTS} parts")
     field, dot, rest = name.partition(".")
     if field not in _FIELDS:
         raise ValueError(f"`{field[:100]}` is no field of an event")
@@ -59,8 +65,8 @@ class Table:
     """Writes events as rows.
 
     A cell is the value at the column's path: text as it is, anything else as JSON, and empty where there is none. Text
-    that a spreadsheet would take for a formula gets an apostrophe before it (CWE-1236): it begins, spaces and quotes
-    aside, with ``=``, ``+``, ``-``, ``@``, their full-width forms or a control.
+    that a spreadsheet would take for a formula gets an apostrophe before it (CWE-1236): it begins with a control or,
+    when what is not seen and quotes are left aside, with ``=``, ``+``, ``-``, ``@`` or a look-alike.
 
     Args:
         columns: As `check_column` takes them.

@@ -20,8 +20,9 @@ MEDIA_TYPES: Final[Mapping[Format, str]] = {
 }
 
 
-_SLICE: Final = 250
-"""Rows of CSV in a piece: some five milliseconds of work."""
+_ROWS: Final = 50
+_ROW_BYTES: Final = 64 * 1024
+"""What a piece of CSV is made of at most, unless one event is larger: some milliseconds of work."""
 
 
 class Layout(Protocol):
@@ -40,13 +41,14 @@ class Layout(Protocol):
         ...
 
 
-def layout(format_: Format, through: int, columns: Sequence[str]) -> Layout:
+def layout(format_: Format, through: int, columns: Sequence[str], *, goes_on: bool) -> Layout:
     """The layout of a format.
 
     Args:
         format_: Which.
         through: The seq that the export is complete through.
         columns: Of CSV.
+        goes_on: It is appended to an earlier one, so that a table has its header already.
     """
     match format_:
         case "ndjson":
@@ -54,7 +56,7 @@ def layout(format_: Format, through: int, columns: Sequence[str]) -> Layout:
         case "json":
             return _DocumentLayout(through)
         case "csv":
-            return _TableLayout(Table(columns))
+            return _TableLayout(Table(columns), headed=not goes_on)
 
 
 class _LinesLayout:
@@ -86,16 +88,24 @@ class _DocumentLayout:
 
 
 class _TableLayout:
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, *, headed: bool) -> None:
         self._table = table
+        self._headed = headed
 
     def begin(self) -> bytes:
-        return self._table.header
+        return self._table.header if self._headed else b""
 
     def page(self, lines: bytes) -> Iterator[bytes]:
-        events = lines.split(b"\n")
-        for start in range(0, len(events), _SLICE):
-            yield self._table.rows(events[start : start + _SLICE])
+        part: list[bytes] = []
+        size = 0
+        for event in lines.split(b"\n"):
+            part.append(event)
+            size += len(event)
+            if len(part) >= _ROWS or size >= _ROW_BYTES:
+                yield self._table.rows(part)
+                part, size = [], 0
+        if part:
+            yield self._table.rows(part)
 
     def end(self) -> bytes:
         return b""

@@ -1,6 +1,5 @@
 """What is asked of an export, read from its query string."""
 
-import re
 from collections.abc import Sequence
 from functools import partial
 from typing import Final
@@ -9,9 +8,8 @@ from tallystick.errors import Flaw
 from tallystick.export.columns import DEFAULT_COLUMNS, MAX_COLUMNS, check_column
 from tallystick.export.formats import FORMATS, Format
 from tallystick.export.model import ExportQuery
-from tallystick.log.identity import MAX_SEQ
 from tallystick.log.query_string import Values, choice, first, one, refuse
-from tallystick.search.parameters import LISTING, search_query
+from tallystick.search.parameters import LISTING, search_query, seq_or_none_yet
 from tallystick.search.parameters import SEVERAL as ALTERNATIVES
 
 _OF_PAGES: Final = ("order", "after_seq", "limit", "cursor", "highlight")
@@ -34,7 +32,7 @@ def export_query(values: Values) -> ExportQuery:
     """
     flaws: list[Flaw] = []
     format_: Format = one(values, "format", partial(choice, FORMATS), "ndjson", flaws)
-    through = one(values, "through_seq", _seq, None, flaws)
+    through = one(values, "through_seq", seq_or_none_yet, None, flaws)
     columns = _columns(values.get("columns", ()), flaws)
     after_id = first(values, "after_id")
     if "columns" in values and format_ != "csv":
@@ -50,17 +48,13 @@ def export_query(values: Values) -> ExportQuery:
     return ExportQuery(search_query(values), format_, columns or DEFAULT_COLUMNS, through, after_id)
 
 
-def _seq(text: str) -> int:
-    if not re.fullmatch(r"-1|[0-9]{1,13}", text) or int(text) > MAX_SEQ:
-        raise ValueError(f"must be a whole number from -1 to {MAX_SEQ}")
-    return int(text)
-
-
 def _columns(given: Sequence[str], flaws: list[Flaw]) -> tuple[str, ...]:
     names = tuple(name.strip() for value in given for name in value.split(","))
     if len(names) > MAX_COLUMNS:
         flaws.append(Flaw(f"names more than {MAX_COLUMNS}", parameter="columns"))
         return ()
+    if len(set(names)) < len(names):
+        flaws.append(Flaw("names a column twice", parameter="columns"))
     for name in names:
         try:
             check_column(name)

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from contextlib import aclosing
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -13,6 +12,9 @@ from starlette.types import Receive, Scope, Send
 from tallystick.errors import UnavailableError
 from tallystick.export.formats import Coding, compressor
 from tallystick.export.service import Export
+
+ABORT: Final = "tallystick.abort"
+"""The ASGI extension by which a connection is broken off at once: its member `now` is a function that takes nothing."""
 
 _PART: Final = 64 * 1024
 """Bytes handed to the server at once: what a client that stops reading keeps in memory."""
@@ -28,7 +30,7 @@ class ExportResponse(Response):
         export: What to send.
         headers: Of the response.
         coding: How the body is compressed, or None.
-        patience: Seconds that a client may read nothing.
+        patience: Seconds in which a client must take 64 KiB.
         release: Called when all is over.
     """
 
@@ -52,29 +54,45 @@ class ExportResponse(Response):
         """Send it."""
         gone = asyncio.create_task(_disconnected(receive))
         try:
-            async with aclosing(self._export.pieces):
-                await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-                if not scope["state"]["head"]:
-                    await self._send(send, gone)
-                if not gone.done():
-                    await send({"type": "http.response.body", "body": b"", "more_body": False})
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            if not scope["state"]["head"]:
+                await self._send(send, gone)
+            if not gone.done():
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
         except TimeoutError:
             self._log.warning("export_broken_off", reason="its client reads nothing")
+            if ABORT in scope.get("extensions", {}):
+                scope["extensions"][ABORT]["now"]()  # to close it would wait until all that was sent is read
+                await gone
         except UnavailableError as error:
             self._log.warning("export_broken_off", reason=error.slug)
         finally:
             gone.cancel()
-            self._release()
+            try:
+                await self._export.aclose()
+            finally:
+                self._release()
 
     async def _send(self, send: Send, gone: "asyncio.Task[None]") -> None:
         squeeze = None if self._coding is None else compressor(self._coding)
-        async for piece in self._export.pieces:
+        while piece := await self._next(gone):
             data = piece if squeeze is None else await asyncio.to_thread(squeeze.compress, piece)
             await self._hand_over(send, gone, data)
-            if gone.done():
-                return
+        if gone.done():
+            return
         if squeeze is not None:
             await self._hand_over(send, gone, squeeze.flush())
+
+    async def _next(self, gone: "asyncio.Task[None]") -> bytes | None:
+        """The next piece; None where there is none, or nobody to send it to."""
+        piece = asyncio.ensure_future(anext(self._export.pieces, None))
+        try:
+            await asyncio.wait({piece, gone}, return_when=asyncio.FIRST_COMPLETED)
+            return None if gone.done() else await piece
+        finally:
+            if not piece.done():
+                piece.cancel()
+                await asyncio.wait({piece})
 
     async def _hand_over(self, send: Send, gone: "asyncio.Task[None]", data: bytes) -> None:
         for start in range(0, len(data), _PART):

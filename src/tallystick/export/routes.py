@@ -27,7 +27,7 @@ def export_routes(service: ExportService, gate: Gate, patience: float) -> APIRou
     Args:
         service: Reads them.
         gate: Lets requests in.
-        patience: Seconds that a client may read nothing.
+        patience: Seconds in which a client must take 64 KiB.
     """
     router = APIRouter(tags=["logs"])
 
@@ -50,7 +50,8 @@ def export_routes(service: ExportService, gate: Gate, patience: float) -> APIRou
         access, values = await let_in(gate, request, EXPORT_EVENTS, known=EXPORTING, several=SEVERAL)
         query = export_query(values)
         with ExitStack() as held:
-            held.enter_context(service.admitted())
+            principal = access.principal
+            held.enter_context(service.admitted(f"{principal.issuer}\0{principal.subject}"))
             export = await service.open(access.tenant.logs[_EVENTS], access.narrowing, query)
             coding = coding_of(request.headers.get("accept-encoding", ""))
             headers = {

@@ -1,9 +1,11 @@
 """Reads exports page by page, each page a short transaction: a slow client holds no snapshot of the database."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from time import monotonic
 from typing import Final, TypeAlias, cast
 
 import orjson
@@ -12,7 +14,8 @@ from tallystick.database.pools import Database
 from tallystick.errors import Flaw, GoneError, InvalidError, NotFoundError, OverloadedError, SearchDownError
 from tallystick.export.formats import Layout, layout
 from tallystick.export.model import ExportQuery
-from tallystick.log.lines import Stretch, latest_occurrence, read_lines
+from tallystick.log.lines import Extent, occurred_before, read_lines
+from tallystick.log.query_string import refuse
 from tallystick.log.reader import MAX_LIMIT, LogReader, answer_of
 from tallystick.log.source import LogSource
 from tallystick.log.turns import give_way
@@ -34,10 +37,17 @@ class Export:
     Attributes:
         through: It is complete through this seq; -1 for an empty log. Later events are not in it.
         pieces: Its bytes, piece by piece; never an empty one.
+        pages: What they are made of.
     """
 
     through: int
     pieces: AsyncGenerator[bytes]
+    pages: AsyncGenerator[bytes]
+
+    async def aclose(self) -> None:
+        """Read no further; whatever was being read is given up."""
+        await self.pieces.aclose()
+        await self.pages.aclose()
 
 
 class ExportService:
@@ -56,22 +66,27 @@ class ExportService:
         self._reader = reader
         self._search = search
         self._most = most
-        self._running = 0
+        self._running: Counter[str] = Counter()
 
     @contextmanager
-    def admitted(self) -> Generator[None]:
-        """Let an export in until the block ends.
+    def admitted(self, client: str) -> Generator[None]:
+        """Let an export in until the block ends. Nobody gets all the places, unless there is but one.
+
+        Args:
+            client: Who asks for it.
 
         Raises:
-            OverloadedError: As many as may be are on their way.
+            OverloadedError: As many as may be are on their way, of all clients or of this one.
         """
-        if self._running >= self._most:
-            raise OverloadedError(f"{self._most} exports are on their way in this process; try again", retry_after=5)
-        self._running += 1
+        if self._running.total() >= self._most or self._running[client] >= max(1, self._most - 1):
+            raise OverloadedError("too many exports are on their way in this process; try again", retry_after=5)
+        self._running[client] += 1
         try:
             yield
         finally:
-            self._running -= 1
+            self._running[client] -= 1
+            if not self._running[client]:
+                del self._running[client]
 
     async def open(self, log_id: int, narrowing: Node, query: ExportQuery) -> Export:
         """Begin an export; its first page is read, so that what cannot be answered is refused before anything is sent.
@@ -92,10 +107,10 @@ class ExportService:
         through = newest if query.through is None else query.through
         if through > newest:
             flaw = Flaw(f"must be up to {newest}, the newest seq of this log", parameter="through_seq")
-            raise InvalidError("the query string is not valid; each entry of `errors` names a parameter", flaws=[flaw])
+            refuse([flaw])
         after = None if query.after_id is None else await self._place_of(log_id, narrowing, query.after_id)
         wanted = conjunction(query.search.listing.filters, query.search.text, narrowing)
-        bounds = (query.search.listing.to_us, await latest_occurrence(self._database, log_id, through))
+        bounds = (query.search.listing.to_us, await occurred_before(self._database, log_id, through))
         listing = replace(
             query.search.listing,
             order="oldest",
@@ -103,12 +118,14 @@ class ExportService:
             to_us=min((bound for bound in bounds if bound is not None), default=None),
         )
         if isinstance(wanted, Everything):
-            begin = after if after is not None or listing.from_us is None else (listing.from_us, -1)
-            pages = read_lines(self._database, log_id, Stretch(begin, listing.to_us, through))
+            begins = (after, None if listing.from_us is None else (listing.from_us, -1))
+            begin = max((place for place in begins if place is not None), default=None)
+            pages = read_lines(self._database, log_id, Extent(begin, listing.to_us, through))
         else:
             pages = self._found(log_id, narrowing, replace(query.search, listing=listing), through, after)
         first = await anext(pages, b"")
-        return Export(through, _pieces(layout(query.format, through, query.columns), first, pages))
+        written = layout(query.format, through, query.columns, goes_on=after is not None)
+        return Export(through, _pieces(written, first, pages), pages)
 
     async def _place_of(self, log_id: int, narrowing: Node, event_id: str) -> _Place:
         try:
@@ -123,17 +140,16 @@ class ExportService:
         self, log_id: int, narrowing: Node, query: SearchQuery, through: int, after: _Place | None
     ) -> AsyncGenerator[bytes]:
         """Pages of what a search finds, as `read_lines` gives them."""
-        behind = 0
+        patient_until = monotonic()  # until it has begun, its client can be told to come again
         while True:
             found = await self._search.find(log_id, narrowing, query, after)
             if not found.complete and found.indexed_through < through:
                 # An event may be missing: the index has to come nearer before anybody is told that this is all.
-                behind += 1
-                if after is None or behind > _BEHIND_SECONDS:
+                if monotonic() >= patient_until:
                     raise SearchDownError("the search index is too far behind to tell all; try again", retry_after=30)
                 await asyncio.sleep(1)
                 continue
-            behind = 0
+            patient_until = monotonic() + _BEHIND_SECONDS
             items = [answer_of(event) for event in found.events if event.seq <= through]
             if items:
                 yield b"\n".join(items)

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 from starlette.requests import Request
 
-from tallystick.errors import Flaw
+from tallystick.errors import Flaw, NotFoundError
 from tallystick.log.query_string import Values, choice, one, refuse
 from tallystick.log.reader import Order
 from tallystick.search.model import SearchQuery
@@ -47,7 +47,16 @@ def resource_of(request: Request) -> dict[str, str]:
 
     They are read as they were sent, since either may have a slash, which is then written ``%2F``; in an id it may also
     stand as it is.
+
+    Raises:
+        NotFoundError: The path has a slash that is written ``%2F`` elsewhere.
     """
+    matched = f"{request.path_params['resource_type']}/{request.path_params['resource_id']}/history"
+    path: str = request.scope["path"]
+    before = path.removesuffix(matched).count("/")
     raw: bytes = request.scope["raw_path"]
-    kind, _, rest = raw.partition(b"/resources/")[2].partition(b"/")
-    return dict(zip(RESOURCE, (unquote(kind), unquote(rest.removesuffix(b"/history"))), strict=True))
+    parts = [unquote(part) for part in raw.decode("ascii").split("/")]
+    kind, rest = parts[before], "/".join(parts[before + 1 : -1])
+    if f"{kind}/{rest}/{parts[-1]}" != matched:
+        raise NotFoundError("there is nothing at this path; the paths are listed in /openapi.json")
+    return dict(zip(RESOURCE, (kind, rest), strict=True))

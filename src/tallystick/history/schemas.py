@@ -23,7 +23,8 @@ class ResourceHistory(EventList):
 
     changes: list[list[PatchOperation] | None] = Field(
         description="For each item the JSON Patch that leads from its `before` to its `after`; null where it has"
-        " neither. Where it has one of them the resource is new or gone: the one operation replaces the whole state."
+        " neither. Where it has one of them the resource is new or gone: the one operation replaces the whole state. So"
+        " does that of a change of more than a hundred places."
     )
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -20,7 +21,7 @@ _Place: TypeAlias = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class Extent:
     """What to read of a log.
 
     Attributes:
@@ -34,8 +35,8 @@ class Stretch:
     through: int
 
 
-async def latest_occurrence(database: Database, log_id: int, through: int) -> int | None:
-    """Before when all events up to a seq occurred, in Unix microseconds: an hour after the arrival of that event.
+async def occurred_before(database: Database, log_id: int, through: int) -> int | None:
+    """The moment before which all events up to a seq occurred, in Unix microseconds: an hour after that one's arrival.
 
     It spares whoever reads up to that seq, in order of occurrence, what came later. None where it cannot be told.
 
@@ -48,7 +49,7 @@ async def latest_occurrence(database: Database, log_id: int, through: int) -> in
     return microseconds(chunk.rows[0].received_at + queries.EARLIEST_ARRIVAL) + 1
 
 
-async def read_lines(database: Database, log_id: int, stretch: Stretch) -> AsyncGenerator[bytes]:
+async def read_lines(database: Database, log_id: int, extent: Extent) -> AsyncGenerator[bytes]:
     """Read events as they are answered, one a line, page by page; no line break after the last of a page.
 
     Each page is a short transaction of its own. Pages are not empty.
@@ -56,17 +57,18 @@ async def read_lines(database: Database, log_id: int, stretch: Stretch) -> Async
     Args:
         database: Whose reader role reads.
         log_id: The log.
-        stretch: What to read.
+        extent: What to read.
 
     Raises:
         DatabaseDownError: PostgreSQL does not answer.
     """
     pages: deque[asyncio.Task[bytes]] = deque()
     try:
-        async for after, last in _pages(database, log_id, stretch):
-            pages.append(asyncio.create_task(_read(database, log_id, after, last, stretch.through)))
-            if len(pages) > _AHEAD and (lines := await pages.popleft()):
-                yield lines
+        async with aclosing(_pages(database, log_id, extent)) as places:
+            async for after, last in places:
+                pages.append(asyncio.create_task(_read(database, log_id, after, last, extent.through)))
+                if len(pages) > _AHEAD and (lines := await pages.popleft()):
+                    yield lines
         while pages:
             if lines := await pages.popleft():
                 yield lines
@@ -76,13 +78,13 @@ async def read_lines(database: Database, log_id: int, stretch: Stretch) -> Async
         await asyncio.gather(*pages, return_exceptions=True)
 
 
-async def _pages(database: Database, log_id: int, stretch: Stretch) -> AsyncGenerator[tuple[_Place | None, _Place]]:
+async def _pages(database: Database, log_id: int, extent: Extent) -> AsyncGenerator[tuple[_Place | None, _Place]]:
     """Where pages begin, exclusive, and end."""
-    after = stretch.after
-    until = None if stretch.until_us is None else moment(stretch.until_us)
+    after = extent.after
+    until = None if extent.until_us is None else moment(extent.until_us)
     while True:
         (row,) = await database.log_fetch(
-            "measure_lines", log_id, *_begin(after), until, stretch.through, PAGE_EVENTS, PAGE_BYTES
+            "measure_lines", log_id, *_begin(after), until, extent.through, PAGE_EVENTS, PAGE_BYTES
         )
         if row["events"] == 0:
             return

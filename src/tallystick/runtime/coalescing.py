@@ -60,3 +60,8 @@ class CoalescingProtocol(HttpToolsProtocol):
         """Begin a connection."""
         wrapped = CoalescingTransport(transport, asyncio.get_running_loop())
         super().connection_made(cast("asyncio.Transport", wrapped))
+
+    def on_message_begin(self) -> None:
+        """Begin a request, whose application may break the connection off (see `export.response.ABORT`)."""
+        super().on_message_begin()
+        self.scope["extensions"] = {"tallystick.abort": {"now": self.transport.abort}}

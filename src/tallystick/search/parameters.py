@@ -39,7 +39,7 @@ def search_query(values: Values) -> SearchQuery:
     from_us = one(values, "from", _moment, None, flaws)
     to_us = one(values, "to", _moment, None, flaws)
     limit = one(values, "limit", page_size, DEFAULT_LIMIT, flaws)
-    after_seq = one(values, "after_seq", _after_seq, -1, flaws)
+    after_seq = one(values, "after_seq", seq_or_none_yet, -1, flaws)
     wants_highlights = one(values, "highlight", _truth, None, flaws) or False
     if from_us is not None and to_us is not None and to_us < from_us:
         flaws.append(Flaw("lies before `from`", parameter="to"))
@@ -69,7 +69,12 @@ def _moment(text: str) -> int:
     return parse_timestamp(text)
 
 
-def _after_seq(text: str) -> int:
+def seq_or_none_yet(text: str) -> int:
+    """Read a seq, or -1, which stands before the first.
+
+    Raises:
+        ValueError: It is neither.
+    """
     if not re.fullmatch(r"-1|[0-9]{1,13}", text) or int(text) > MAX_SEQ:
         raise ValueError(f"must be a whole number from -1 to {MAX_SEQ}")
     return int(text)

@@ -48,6 +48,12 @@ def test_a_member_whose_name_has_dots_is_found() -> None:
         "\uff0b1",
         "\uff0d1",
         "\uff20x",
+        "\x00=1",
+        "\x7f=1",
+        "\ufeff=1",
+        "\u200b=1",
+        "\u00ad=1",
+        "\u2212=1",
     ],
 )
 def test_no_spreadsheet_runs_a_text(text: str) -> None:
@@ -68,6 +74,12 @@ def test_a_number_below_zero_stays_one() -> None:
 @pytest.mark.parametrize("name", [*DEFAULT_COLUMNS, "salt", "metadata", "before.a.b", "after.x", "metadata.a b"])
 def test_fields_and_paths_are_columns(name: str) -> None:
     assert check_column(name) == name
+
+
+def test_a_path_is_no_longer_than_those_of_events() -> None:
+    for name in ("metadata" + ".a" * 65, "metadata." + "a" * 1000):
+        with pytest.raises(ValueError, match="more than"):
+            check_column(name)
 
 
 @pytest.mark.parametrize("name", ["", "what", "metadata.", "message.x", ".metadata", "seq.1"])

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonpatch import JsonPatch
 
-from tallystick.history.model import change_of
+from tallystick.history.model import MOST_OPERATIONS, change_of
 
 
 def states(values: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
@@ -31,6 +31,7 @@ def test_the_patch_leads_from_before_to_after(before: dict[str, Any], after: dic
     assert patch is not None
     assert text(JsonPatch(patch).apply(before)) == text(after)
     assert {operation["op"] for operation in patch} <= {"add", "remove", "replace"}
+    assert all(("value" in operation) == (operation["op"] != "remove") for operation in patch)
     assert (patch == []) == (text(before) == text(after))
 
 
@@ -48,6 +49,33 @@ def test_what_is_new_replaces_whatever_was_there(absent: dict[str, Any]) -> None
 @pytest.mark.parametrize("absent", [{}, {"after": None}])
 def test_what_is_gone_is_null_as_a_whole(absent: dict[str, Any]) -> None:
     assert change_of({**absent, "before": {"state": "open"}}) == [{"op": "replace", "path": "", "value": None}]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "paths"),
+    [
+        ([1, 2, 3, 4], [1, 9, 3, 4], ["/l/1"]),
+        ([1, 2, 3, 4], [1, 2, 7, 8, 3, 4], ["/l/2", "/l/3"]),
+        ([1, 2, 3, 4], [1, 4], ["/l/2", "/l/1"]),
+        ([1, 1], [1, 1, 1], ["/l/2"]),
+        ([{"a": 1}, 2], [{"a": 2}, 2], ["/l/0/a"]),
+        ([1], [True], ["/l/0"]),
+        ([], [], []),
+    ],
+)
+def test_what_an_array_begins_and_ends_with_stays(before: list[Any], after: list[Any], paths: list[str]) -> None:
+    patch = change_of({"before": {"l": before}, "after": {"l": after}})
+    assert patch is not None
+    assert [operation["path"] for operation in patch] == paths
+    assert text(JsonPatch(patch).apply({"l": before})) == text({"l": after})
+
+
+def test_a_change_of_very_many_places_is_one_of_the_whole() -> None:
+    before, after = {"l": [0] * MOST_OPERATIONS}, {"l": [1] * MOST_OPERATIONS}
+    assert len(change_of({"before": before, "after": after}) or ()) == MOST_OPERATIONS
+    before["l"].append(0)
+    after["l"].append(1)
+    assert change_of({"before": before, "after": after}) == [{"op": "replace", "path": "", "value": after}]
 
 
 def test_only_what_changed_is_told() -> None:
