@@ -25,6 +25,11 @@ class Access:
     grants: Mapping[Permission, Reach]
     narrowing: Node
 
+    @property
+    def events_log(self) -> int:
+        """The log of what the tenant's applications send."""
+        return self.tenant.logs["events"]
+
     def may(self, permission: Permission) -> bool:
         """Whether the role grants the permission here and the token's scopes keep it."""
         return permission in self.grants and in_scope(self.principal, permission)

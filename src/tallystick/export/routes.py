@@ -1,7 +1,6 @@
 """`GET /logs/export`."""
 
 from contextlib import ExitStack
-from typing import Final
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -17,8 +16,6 @@ from tallystick.export.schemas import EXPORT_CONTENT, EXPORT_HEADERS, EXPORT_PAR
 from tallystick.export.service import ExportService
 from tallystick.log.entrance import let_in
 from tallystick.search.schemas import DOWN
-
-_EVENTS: Final = "events"
 
 
 def export_routes(service: ExportService, gate: Gate, patience: float) -> APIRouter:
@@ -52,7 +49,7 @@ def export_routes(service: ExportService, gate: Gate, patience: float) -> APIRou
         with ExitStack() as held:
             principal = access.principal
             held.enter_context(service.admitted(f"{principal.issuer}\0{principal.subject}"))
-            export = await service.open(access.tenant.logs[_EVENTS], access.narrowing, query)
+            export = await service.open(access.events_log, access.narrowing, query)
             coding = coding_of(request.headers.get("accept-encoding", ""))
             headers = {
                 "Content-Type": MEDIA_TYPES[query.format],

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import orjson
 
-from tallystick.export.columns import DEFAULT_COLUMNS
+from tallystick.export.columns import DEFAULT_COLUMNS, MAX_COLUMNS
 from tallystick.export.formats import FORMATS
 from tallystick.export.parameters import SELECTING
 from tallystick.log.identity import MAX_SEQ
@@ -27,7 +27,7 @@ EXPORT_PARAMETERS: Final = (
         "name": "columns",
         "in": "query",
         "description": "Of CSV: fields, or paths such as `metadata.amount`, in the order wanted.",
-        "schema": {"type": "array", "maxItems": 100, "items": {"type": "string", "minLength": 1}},
+        "schema": {"type": "array", "maxItems": MAX_COLUMNS, "items": {"type": "string", "minLength": 1}},
         "style": "form",
         "explode": False,
     },

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from time import monotonic
-from typing import Final, TypeAlias, cast
+from typing import Final, cast
 
 import orjson
 
@@ -14,7 +14,7 @@ from tallystick.database.pools import Database
 from tallystick.errors import Flaw, GoneError, InvalidError, NotFoundError, OverloadedError, SearchDownError
 from tallystick.export.formats import Layout, layout
 from tallystick.export.model import ExportQuery
-from tallystick.log.lines import Extent, occurred_before, read_lines
+from tallystick.log.lines import Extent, Place, occurred_before, read_lines
 from tallystick.log.query_string import refuse
 from tallystick.log.reader import MAX_LIMIT, LogReader, answer_of
 from tallystick.log.source import LogSource
@@ -26,8 +26,6 @@ from tallystick.search.service import SearchService
 
 _BEHIND_SECONDS: Final = 60
 """How long an export that has begun waits for an index that fell behind."""
-
-_Place: TypeAlias = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +125,7 @@ class ExportService:
         written = layout(query.format, through, query.columns, goes_on=after is not None)
         return Export(through, _pieces(written, first, pages), pages)
 
-    async def _place_of(self, log_id: int, narrowing: Node, event_id: str) -> _Place:
+    async def _place_of(self, log_id: int, narrowing: Node, event_id: str) -> Place:
         try:
             found = await self._reader.get(log_id, narrowing, event_id)
         except (NotFoundError, GoneError):
@@ -137,7 +135,7 @@ class ExportService:
         return parse_timestamp(str(event["timestamp"])), cast("int", event["seq"])
 
     async def _found(
-        self, log_id: int, narrowing: Node, query: SearchQuery, through: int, after: _Place | None
+        self, log_id: int, narrowing: Node, query: SearchQuery, through: int, after: Place | None
     ) -> AsyncGenerator[bytes]:
         """Pages of what a search finds, as `read_lines` gives them."""
         patient_until = monotonic()  # until it has begun, its client can be told to come again

@@ -16,7 +16,8 @@ from tallystick.search.parameters import LISTING, ORDERS, search_query
 BY: Final[Mapping[str, str]] = {"request_id": "request_id", "session_id": "session_id"}
 """Fields by which events belong together."""
 
-_BY_TIME: Final[Mapping[str, Order]] = {name: order for name, order in ORDERS.items() if order != "seq"}
+BY_TIME: Final[Mapping[str, Order]] = {name: order for name, order in ORDERS.items() if order != "seq"}
+"""The orders of a listing by time."""
 
 RESOURCE: Final = ("resource_type", "resource_id")
 
@@ -37,7 +38,7 @@ def query_by_time(values: Values, filters: Mapping[str, str]) -> SearchQuery:
         InvalidError: With a flaw for each parameter that is not valid.
     """
     flaws: list[Flaw] = []
-    order = one(values, "order", partial(choice, _BY_TIME), "oldest", flaws)
+    order = one(values, "order", partial(choice, BY_TIME), "oldest", flaws)
     refuse(flaws)
     return search_query({**values, "order": [order], **{name: [value] for name, value in filters.items()}})
 

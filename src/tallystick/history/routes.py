@@ -27,7 +27,6 @@ from tallystick.search.parameters import SEVERAL
 from tallystick.search.schemas import DOWN, LINK, EventList
 from tallystick.search.service import SearchService
 
-_EVENTS: Final = "events"
 _CORRELATED: Final = ("by", *known_without())
 _HISTORY: Final = known_without(*RESOURCE)
 
@@ -58,7 +57,7 @@ def history_routes(service: SearchService, gate: Gate) -> APIRouter:
             flaws.append(Flaw("is what the path names; leave it out", parameter=field))
         refuse(flaws)
         query = query_by_time(values, {field: request.path_params["correlation_id"]})
-        found = await service.page(access.tenant.logs[_EVENTS], access.narrowing, query)
+        found = await service.page(access.events_log, access.narrowing, query)
         return page_response(request, found)
 
     @router.get(
@@ -78,7 +77,7 @@ def history_routes(service: SearchService, gate: Gate) -> APIRouter:
         """
         access, values = await let_in(gate, request, READ_HISTORY, known=_HISTORY, several=SEVERAL)
         query = query_by_time(values, resource_of(request))
-        found = await service.page(access.tenant.logs[_EVENTS], access.narrowing, query)
+        found = await service.page(access.events_log, access.narrowing, query)
         return page_response(request, found, {"changes": await changes_of(found.page.items)})
 
     return router

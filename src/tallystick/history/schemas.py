@@ -5,7 +5,7 @@ from typing import Any, Final, Literal
 
 from pydantic import Field
 
-from tallystick.history.parameters import BY, RESOURCE
+from tallystick.history.parameters import BY, BY_TIME, RESOURCE, known_without
 from tallystick.log.schemas_read import EXAMPLE_EVENT, Wire
 from tallystick.search.schemas import LIST_PARAMETERS, EventList
 
@@ -42,10 +42,10 @@ def _path(name: str, description: str, example: object) -> dict[str, Any]:
 
 def _listing_without(*names: str) -> list[dict[str, Any]]:
     """The parameters of a listing by time, the oldest first unless asked otherwise."""
-    kept = [{**each} for each in LIST_PARAMETERS if each["name"] not in (*names, "after_seq")]
+    kept = [{**each} for each in LIST_PARAMETERS if each["name"] in known_without(*names)]
     for parameter in kept:
         if parameter["name"] == "order":
-            parameter["schema"] = {"type": "string", "enum": ["newest", "oldest"], "default": "oldest"}
+            parameter["schema"] = {"type": "string", "enum": list(BY_TIME), "default": "oldest"}
             parameter["description"] = "By occurrence, the oldest or the newest first, ties by seq."
             parameter["example"] = "oldest"
         elif parameter["name"] == "q":

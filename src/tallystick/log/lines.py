@@ -17,7 +17,8 @@ PAGE_BYTES: Final = 4 * 1024 * 1024
 _AHEAD: Final = 2
 """Pages that are made while another is sent: each takes a connection, and one more tells how far the next reaches."""
 
-_Place: TypeAlias = tuple[int, int]
+Place: TypeAlias = tuple[int, int]
+"""Where an event stands in order of occurrence: that in Unix microseconds, and its seq."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class Extent:
         through: Only events up to this seq.
     """
 
-    after: _Place | None
+    after: Place | None
     until_us: int | None
     through: int
 
@@ -78,7 +79,7 @@ async def read_lines(database: Database, log_id: int, extent: Extent) -> AsyncGe
         await asyncio.gather(*pages, return_exceptions=True)
 
 
-async def _pages(database: Database, log_id: int, extent: Extent) -> AsyncGenerator[tuple[_Place | None, _Place]]:
+async def _pages(database: Database, log_id: int, extent: Extent) -> AsyncGenerator[tuple[Place | None, Place]]:
     """Where pages begin, exclusive, and end."""
     after = extent.after
     until = None if extent.until_us is None else moment(extent.until_us)
@@ -95,10 +96,10 @@ async def _pages(database: Database, log_id: int, extent: Extent) -> AsyncGenera
         after = last
 
 
-async def _read(database: Database, log_id: int, after: _Place | None, last: _Place, through: int) -> bytes:
+async def _read(database: Database, log_id: int, after: Place | None, last: Place, through: int) -> bytes:
     (row,) = await database.log_fetch("read_lines", log_id, *_begin(after), moment(last[0]), last[1], through)
     return row["lines"] or b""
 
 
-def _begin(after: _Place | None) -> tuple[object, int]:
+def _begin(after: Place | None) -> tuple[object, int]:
     return (None, -1) if after is None else (moment(after[0]), after[1])

@@ -15,7 +15,6 @@ from tallystick.log.reader import LogReader
 from tallystick.log.schemas_read import EVENT_PARAMETERS, EXAMPLE_EVENT, Event
 
 _JSON: Final = "application/json"
-_EVENTS: Final = "events"
 
 _ETAG: Final = {"ETag": {"description": "The leaf hash, in quotes.", "schema": {"type": "string"}}}
 
@@ -43,7 +42,7 @@ def read_routes(reader: LogReader, gate: Gate) -> APIRouter:
     ) -> Response:
         """One event, byte for byte as it was hashed. An event of another tenant is not found."""
         access, _ = await let_in(gate, request, READ_EVENT, known=("tenant_id",))
-        event = await reader.get(access.tenant.logs[_EVENTS], access.narrowing, event_id)
+        event = await reader.get(access.events_log, access.narrowing, event_id)
         etag = f'"{event.leaf_hash.hex()}"'
         headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
         if has_copy(request, etag):

@@ -32,7 +32,6 @@ from tallystick.log.turns import Turns, give_way
 from tallystick.log.writer import Writer
 from tallystick.settings import Settings
 
-_EVENTS: Final = "events"
 _JSON: Final = "application/json"
 _SLICE: Final = 25
 """Events that are parsed or formed before the event loop gets its turn: less than a millisecond."""
@@ -114,7 +113,7 @@ class _Desk:
         fields, occurred_us = validate_event(value, self._settings.events, self._clock(access))
         event = form_event(fields, occurred_us, tenant_id=access.tenant.id, author=_author(principal))
         key = await _request_key(request, principal, APPEND_EVENT.name, body)
-        outcome = await self._writer.append(Append(access.tenant.logs[_EVENTS], (event,), _one_answer, key))
+        outcome = await self._writer.append(Append(access.events_log, (event,), _one_answer, key))
         first = outcome.stored[0] if outcome.stored else None
         event_id = first.id if first is not None else orjson.loads(outcome.answer)["id"]
         elsewhere = "" if access.tenant.id == principal.default_tenant else f"?tenant_id={access.tenant.id}"
@@ -151,7 +150,7 @@ class _Desk:
             )
         if not bulk.events:
             return Response(bulk.answer(()), 200, media_type=_JSON)
-        append = Append(access.tenant.logs[_EVENTS], bulk.events, bulk.answer, key, bulk=True, skip_conflicts=skip)
+        append = Append(access.events_log, bulk.events, bulk.answer, key, bulk=True, skip_conflicts=skip)
         outcome = await self._writer.append(append)
         nothing = b'{"stored":0,"known":0,' in outcome.answer[:32]
         return Response(outcome.answer, 200 if nothing else 201, media_type=_JSON)

@@ -9,6 +9,8 @@ from typing import Any, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from tallystick.export.response import ABORT
+
 _MOST_HELD: Final = 64 * 1024
 """Bytes that are held back at most; so a stream's backpressure stays what it is."""
 
@@ -62,6 +64,6 @@ class CoalescingProtocol(HttpToolsProtocol):
         super().connection_made(cast("asyncio.Transport", wrapped))
 
     def on_message_begin(self) -> None:
-        """Begin a request, whose application may break the connection off (see `export.response.ABORT`)."""
+        """Begin a request, whose application may break the connection off (see `ABORT`)."""
         super().on_message_begin()
-        self.scope["extensions"] = {"tallystick.abort": {"now": self.transport.abort}}
+        self.scope["extensions"] = {ABORT: {"now": self.transport.abort}}

@@ -19,8 +19,6 @@ from tallystick.search.service import SearchService
 from tallystick.settings import Settings
 from tallystick.tenants.bodies import read_json
 
-_EVENTS: Final = "events"
-
 _PAGES: Final[dict[str, Any]] = {
     "newest": {
         "summary": "A page by time",
@@ -75,7 +73,7 @@ def search_routes(service: SearchService, gate: Gate, settings: Settings) -> API
         number of events: a page may be short or empty and still have a `next`. Only `next: null` is the end.
         """
         access, values = await let_in(gate, request, LIST_EVENTS, known=LISTING, several=SEVERAL)
-        page = await service.page(access.tenant.logs[_EVENTS], access.narrowing, search_query(values))
+        page = await service.page(access.events_log, access.narrowing, search_query(values))
         return page_response(request, page)
 
     @router.post(
@@ -100,7 +98,7 @@ def search_routes(service: SearchService, gate: Gate, settings: Settings) -> API
         await gate.charge(request, access, 1)
         with flaws_in_body():
             query = search_query(values)
-            page = await service.page(access.tenant.logs[_EVENTS], access.narrowing, query)
+            page = await service.page(access.events_log, access.narrowing, query)
         return Response(page_bytes(page), media_type=JSON)
 
     return router

@@ -75,7 +75,7 @@ class SearchService:
         elif isinstance(wanted, Everything):
             found = SearchPage(await self._reader.by_time(log_id, listing))
         else:
-            found = await self._page(log_id, listing, wanted, _judge(listing, narrowing))
+            found = await self._page(log_id, narrowing, query, wanted)
         if not query.highlight:
             return found
         words = words_of(query.text)
@@ -94,37 +94,31 @@ class SearchService:
             SearchDownError: The index does not answer, or is being made anew.
             DatabaseDownError: PostgreSQL does not answer.
         """
-        wanted = conjunction(query.listing.filters, query.text, narrowing, _occurred(query.listing))
-        order: SearchOrder = "newest" if query.listing.order == "newest" else "oldest"
-        request = SearchRequest(lower(wanted), order, query.listing.limit + 1, after)
-        return await self._look(log_id, request, _judge(query.listing, narrowing))
-
-    async def _page(self, log_id: int, listing: ListQuery, wanted: Node, judge: Predicate | None) -> SearchPage:
-        binding = binding_of(log_id, wanted, listing)
-        start = None if listing.cursor is None else self._cursors.decode(listing.cursor, binding)
-        backwards = start is not None and start.backwards
-        newest_first = (listing.order == "newest") != backwards
-        request = SearchRequest(
-            lower(conjunction(wanted, _occurred(listing))),
-            "newest" if newest_first else "oldest",
-            listing.limit + 1,
-            None if start is None else (start.occurred_us, start.seq),
-        )
-        found = await self._look(log_id, request, judge)
-        onward = self._cursor(found.looked_at[-1], binding, backwards=backwards) if found.more else None
-        back = None if start is None else self._back(start, found.looked_at, request.order, binding)
-        items = tuple(map(answer_of, reversed(found.events) if backwards else found.events))
-        page = Page(items, next=back, prev=onward) if backwards else Page(items, next=onward, prev=back)
-        return SearchPage(page, found.indexed_through, found.complete)
-
-    async def _look(self, log_id: int, request: SearchRequest, judge: Predicate | None) -> Found:
-        """Look for one event less than the request's limit: the last place only tells that there is more."""
+        listing = query.listing
+        wanted = conjunction(listing.filters, query.text, narrowing, _occurred(listing))
+        order: SearchOrder = "newest" if listing.order == "newest" else "oldest"
+        # The last place is not read: it only tells that there is more.
+        request = SearchRequest(lower(wanted), order, listing.limit + 1, after)
         hits, head = await asyncio.gather(self._ask(log_id, request), self._tails.head(log_id))
         since_us = max((hit.received_us for hit in hits.hits), default=None)
         tail = await self._tails.between(log_id, hits.through, head, since_us)
         places = _merge(hits.hits, tail.documents, request)
-        looked_at, shown = await self._read(log_id, places[: request.limit - 1], judge)
+        looked_at, shown = await self._read(log_id, places[: listing.limit], _judge(listing, narrowing))
         return Found(tuple(shown), tuple(looked_at), len(looked_at) < len(places), hits.through, tail.complete)
+
+    async def _page(self, log_id: int, narrowing: Node, query: SearchQuery, wanted: Node) -> SearchPage:
+        listing = query.listing
+        binding = binding_of(log_id, wanted, listing)
+        start = None if listing.cursor is None else self._cursors.decode(listing.cursor, binding)
+        backwards = start is not None and start.backwards
+        order: SearchOrder = "newest" if (listing.order == "newest") != backwards else "oldest"
+        after = None if start is None else (start.occurred_us, start.seq)
+        found = await self.find(log_id, narrowing, replace(query, listing=replace(listing, order=order)), after)
+        onward = self._cursor(found.looked_at[-1], binding, backwards=backwards) if found.more else None
+        back = None if start is None else self._back(start, found.looked_at, order, binding)
+        items = tuple(map(answer_of, reversed(found.events) if backwards else found.events))
+        page = Page(items, next=back, prev=onward) if backwards else Page(items, next=onward, prev=back)
+        return SearchPage(page, found.indexed_through, found.complete)
 
     async def _ask(self, log_id: int, request: SearchRequest) -> Hits:
         try:
