@@ -12,11 +12,15 @@
     ├── GoneError                  410  retention or erasure removed it
     ├── TooLargeError              413
     ├── UnsupportedMediaError      415
+    ├── RangeNotSatisfiableError   416  a range beyond the end
     ├── InvalidError               422  read, but not valid: says where
     ├── RateLimitedError           429  wait, then retry
     └── UnavailableError           503  wait, then retry
         ├── OverloadedError             a queue is full
-        └── DatabaseDownError           the database does not answer
+        ├── DatabaseDownError           the database does not answer
+        ├── SearchDownError             the search index does not answer
+        ├── ObjectsDownError            the object store does not answer
+        └── KeysDownError               who holds the master key does not answer
     ConfigurationError                  never on the wire: a setting or an environment to mend
 
 `api.problems` renders them as problem details (RFC 9457). ``type`` is a stable URI reference made from ``slug``.
@@ -156,6 +160,14 @@ class UnsupportedMediaError(TallystickError):
     title = "The content type or encoding is not supported"
 
 
+class RangeNotSatisfiableError(TallystickError):
+    """The range of bytes that was asked for lies beyond the end."""
+
+    status = HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
+    slug = "range-not-satisfiable"
+    title = "The range lies beyond the end"
+
+
 class InvalidError(TallystickError):
     """Well formed, but not valid; `flaws` says where."""
 
@@ -202,6 +214,20 @@ class SearchDownError(UnavailableError):
 
     slug = "search-down"
     title = "The search index does not answer"
+
+
+class ObjectsDownError(UnavailableError):
+    """The object store does not answer, or refuses. Only what is kept there waits for it."""
+
+    slug = "objects-down"
+    title = "The object store does not answer"
+
+
+class KeysDownError(UnavailableError):
+    """Who holds the master key does not answer, or refuses. Only what needs a tenant's keys waits for it."""
+
+    slug = "keys-down"
+    title = "The keys cannot be reached"
 
 
 class ConfigurationError(Exception):

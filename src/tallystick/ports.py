@@ -1,10 +1,12 @@
-"""What has two real implementations: a search index and a queue. Their adapters are chosen in `bootstrap` alone."""
+"""What has two real implementations: a search index, a queue, a ring of master keys. `bootstrap` alone chooses."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
 from tallystick.errors import Flaw, InvalidError
+from tallystick.query.facets import Facet
+from tallystick.query.ranking import Ranking
 from tallystick.query.terms import Document, TermQuery
 
 
@@ -163,6 +165,76 @@ class SearchIndex(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class CountRequest:
+    """What an index is asked to count.
+
+    Attributes:
+        query: What documents must match; a range of occurrence is part of it.
+        facets: What to count them by.
+        values: The most frequent values of a facet are wanted, so many at least; kinds are few, and all wanted.
+        edges: Moments in Unix microseconds, ascending: two that follow each other bound a bucket. None for no buckets.
+    """
+
+    query: TermQuery
+    facets: tuple[Facet, ...] = ()
+    values: int = 100
+    edges: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What an index counted, in one snapshot.
+
+    Attributes:
+        total: Matching events.
+        rankings: For each facet that was asked for.
+        buckets: Matching events of each bucket.
+        through: As of `Hits`. Later events are not counted.
+    """
+
+    total: int
+    rankings: Mapping[Facet, Ranking]
+    buckets: tuple[int, ...]
+    through: int
+
+
+class EventCounter(Protocol):
+    """A search index that counts what it finds. It raises what `SearchIndex` does."""
+
+    async def count(self, log_id: int, request: CountRequest) -> Counts:
+        """Count the events that match in the live index."""
+        ...
+
+
+class EventForgetter(Protocol):
+    """A search index out of which removed events can be taken. It raises what `SearchIndex` does."""
+
+    async def forget(self, log_id: int, seqs: Sequence[tuple[int, int]], *, generation: str | None = None) -> None:
+        """Take events out. On return no search finds them, whatever it asks for. Idempotent.
+
+        How far the index is complete stays as it is.
+
+        Args:
+            log_id: The log.
+            seqs: First and last seq of each range, ascending.
+            generation: See `SearchIndex`.
+        """
+        ...
+
+    async def purge(self, log_id: int) -> bool:
+        """Rid the files of the live index of what was forgotten; false where it must be made anew for that."""
+        ...
+
+
+class ForgettingIndex(SearchIndex, EventForgetter, Protocol):
+    """An index that is made anew while events are removed."""
+
+
+class EventIndex(ForgettingIndex, EventCounter, Protocol):
+    """What an engine's adapter is."""
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """A message taken from a queue. It holds ids only: durability and content lie in the database.
 
@@ -198,4 +270,60 @@ class Queue(Protocol):
 
     async def done(self, kind: QueueKind, messages: Sequence[Message]) -> None:
         """Forget messages: their work is recorded in the database."""
+        ...
+
+
+class MasterKeyLostError(Exception):
+    """A wrapped key cannot be unwrapped, now or later: its master key is not there, or it was altered or misplaced."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wrapped:
+    """A key, encrypted by a master key.
+
+    Attributes:
+        master_key_id: Which: what `KeyRing.active_id` gave when it was wrapped.
+        content: To be kept as it is.
+    """
+
+    master_key_id: str
+    content: bytes
+
+
+class KeyRing(Protocol):
+    """Holds master keys, which wrap the data keys of tenants and never leave it.
+
+    It keeps nothing of what it wraps: that is the caller's to store. A wrapped key can be unwrapped for as long as its
+    master key is held, and only with the context that it was wrapped with, names and values alike. What was once
+    active stays held until a person removes it. Methods may be called at once and again; each raises `KeysDownError`
+    while the ring does not answer, refuses or is at its limit. Nothing that is secret is logged or put into an error.
+    """
+
+    async def active_id(self) -> str:
+        """The id of the master key that wraps now."""
+        ...
+
+    async def wrap(self, key: bytes, context: Mapping[str, str]) -> Wrapped:
+        """Encrypt a key of at most 64 bytes by the active master key.
+
+        Args:
+            key: What to wrap.
+            context: Whose it is and what for: bound to it, not secret, and maybe in the ring's own audit log.
+        """
+        ...
+
+    async def unwrap(self, wrapped: Wrapped, context: Mapping[str, str]) -> bytes:
+        """Decrypt what `wrap` gave.
+
+        Raises:
+            MasterKeyLostError: It cannot be, now or later.
+        """
+        ...
+
+    async def rewrap(self, wrapped: Wrapped, context: Mapping[str, str]) -> Wrapped:
+        """Wrap by the active master key what was wrapped before, maybe by another; the key itself is not given out.
+
+        Raises:
+            MasterKeyLostError: It cannot be unwrapped, now or later.
+        """
         ...

@@ -9,7 +9,7 @@ from tallystick.auth.model import Principal
 from tallystick.auth.operations import Operation, Realm
 from tallystick.auth.permissions import Permission, grants_in, in_scope
 from tallystick.auth.rates import RateLimits
-from tallystick.auth.refusals import challenge, insufficient_scope
+from tallystick.auth.refusals import blaming, challenge, insufficient_scope
 from tallystick.auth.revocations import Revocations
 from tallystick.auth.tenancy import PLATFORM_TENANT, Tenancy, TenantState
 from tallystick.auth.verifier import TokenVerifier
@@ -55,13 +55,32 @@ class Gate:
             BadRequestError: Several ``Authorization`` headers.
             UnavailableError: Revocations or the issuer's keys are not known well enough to tell.
         """
-        token = _bearer_token(request)
+        return await self.identify(_bearer_token(request))
+
+    async def identify(self, token: str) -> Principal:
+        """Find out whom a token speaks for.
+
+        Raises:
+            UnauthenticatedError: It does not hold; the message says why.
+            UnavailableError: Revocations or the issuer's keys are not known well enough to tell.
+        """
         principal = self._verifier.remembered(token)
         if principal is None:
             principal = await self._verifier.verify(token)
-        if self._revocations.is_revoked(principal):
-            raise challenge("the token was revoked")
+        self._require_unrevoked(principal)
         return principal
+
+    async def recheck(self, access: Access, operation: Operation) -> None:
+        """Let in again whom was let in before, for what lasts longer than a request. Its expiry is the caller's to see.
+
+        Raises:
+            UnauthenticatedError: The token was revoked meanwhile.
+            ForbiddenError: The tenant was suspended meanwhile, or is gone.
+            NotFoundError: Likewise, to a platform admin.
+            UnavailableError: What is known of tenants or revocations is too old.
+        """
+        self._require_unrevoked(access.principal)
+        await self.authorise(access.principal, operation, access.tenant.id)
 
     async def authorise(self, principal: Principal, operation: Operation, tenant_id: str | None) -> Access:
         """Let a principal do something in a tenant.
@@ -78,6 +97,14 @@ class Gate:
             InvalidError: The request names no tenant and the token has no default.
             UnavailableError: What is known of tenants is too old.
         """
+        try:
+            return await self._authorise(principal, operation, tenant_id)
+        except (ForbiddenError, NotFoundError) as error:
+            platform = operation.realm is Realm.PLATFORM
+            named = PLATFORM_TENANT if platform else tenant_id or principal.default_tenant
+            raise blaming(error, principal, named)  # noqa: B904  # it is the same error
+
+    async def _authorise(self, principal: Principal, operation: Operation, tenant_id: str | None) -> Access:
         permission = operation.permission
         if permission is None:
             raise ValueError(f"{operation.name} is public: it is not authorised")
@@ -89,14 +116,14 @@ class Gate:
             raise InvalidError("the request names no `tenant_id` and the token has no default", flaws=[flaw])
         if principal.role_in(named) is None:
             raise ForbiddenError(_NOT_YOURS)
-        tenant = await self._find(principal, named)
+        tenant = await self._find(principal, named, operation)
         grants = grants_in(principal, named)
         if tenant.suspended and not (operation.on_suspended and principal.platform):
             raise ForbiddenError(f"the tenant `{named}` is suspended; ask whoever runs this installation")
         if permission not in grants:
             raise ForbiddenError(f"this needs the permission `{permission}`, which the token's role does not grant")
         _require_scope(principal, permission)
-        return Access(principal, tenant, grants, narrowing_of(principal, grants))
+        return Access(principal, tenant, grants, narrowing_of(principal, grants, operation.log), operation.log)
 
     async def charge(self, request: HTTPConnection, who: Access | Principal, cost: int, *, paid: int = 0) -> None:
         """Count a request against the rates of the principal and, given an `Access`, of its tenant.
@@ -124,6 +151,10 @@ class Gate:
         if headers:
             request.state.response_headers.update(headers)
 
+    def _require_unrevoked(self, principal: Principal) -> None:
+        if self._revocations.is_revoked(principal):
+            raise blaming(challenge("the token was revoked"), principal, None)
+
     async def _authorise_platform(self, principal: Principal, permission: Permission) -> Access:
         if not principal.platform:
             raise ForbiddenError(f"this needs the permission `{permission}`, which only platform admins have")
@@ -134,9 +165,13 @@ class Gate:
         grants = grants_in(principal, PLATFORM_TENANT)
         return Access(principal, tenant, grants, narrowing_of(principal, grants))
 
-    async def _find(self, principal: Principal, tenant_id: str) -> TenantState:
-        """The tenant. That there is none is told only to those who may name any."""
-        tenant = None if tenant_id == PLATFORM_TENANT else await self._tenancy.find(tenant_id)
+    async def _find(self, principal: Principal, tenant_id: str, operation: Operation) -> TenantState:
+        """The tenant. That there is none is told only to those who may name any.
+
+        The reserved one has an access log and nothing else, for platform admins.
+        """
+        hidden = tenant_id == PLATFORM_TENANT and not (principal.platform and operation.log == "access")
+        tenant = None if hidden else await self._tenancy.find(tenant_id)
         if tenant is not None:
             return tenant
         if principal.platform:

@@ -43,10 +43,11 @@ class KeyKind(StrEnum):
     TOKEN_SIGNING = "token_signing"  # noqa: S105  (a file's name)
     CURSOR_SIGNING = "cursor_signing"
     RETRY_DIGEST = "retry_digest"
+    MASTER = "master"
     HS256 = "hs256"
 
 
-FIRST_RUN_KINDS: Final = (KeyKind.TOKEN_SIGNING, KeyKind.CURSOR_SIGNING, KeyKind.RETRY_DIGEST)
+FIRST_RUN_KINDS: Final = (KeyKind.TOKEN_SIGNING, KeyKind.CURSOR_SIGNING, KeyKind.RETRY_DIGEST, KeyKind.MASTER)
 """Kinds that are made when absent. HS256 is the operator's choice: `rotate` makes it, or they bring their own."""
 
 
@@ -140,12 +141,14 @@ class Keyring:
         token_signing: Ed25519 seeds of the local token issuer.
         cursor_signing: HMAC keys of listing cursors.
         retry_digest: HMAC keys that tell a retry from other content.
+        master: Keys that wrap the data keys of tenants, unless AWS KMS does.
         hs256: Shared secrets for HS256 tokens of the local issuer, or None when there is no such file.
     """
 
     token_signing: KeyFile
     cursor_signing: KeyFile
     retry_digest: KeyFile
+    master: KeyFile
     hs256: KeyFile | None
 
 
@@ -167,6 +170,7 @@ def load_or_create(keys_dir: Path) -> Keyring:
         token_signing=files[KeyKind.TOKEN_SIGNING],
         cursor_signing=files[KeyKind.CURSOR_SIGNING],
         retry_digest=files[KeyKind.RETRY_DIGEST],
+        master=files[KeyKind.MASTER],
         hs256=KeyFile(hs256, KeyKind.HS256) if hs256.exists() else None,
     )
 
@@ -180,8 +184,13 @@ def rotate(keys_dir: Path, kind: KeyKind, *, drop_old: bool = False) -> str:
         drop_old: Remove all older keys, so that what they signed holds no more: after a leak.
 
     Raises:
-        ConfigurationError: The file cannot be read or written.
+        ConfigurationError: The file cannot be read or written, or master keys were to be dropped.
     """
+    if drop_old and kind is KeyKind.MASTER:
+        raise ConfigurationError(
+            "master keys are never dropped so: what they wrap would be lost. Run `tallystick keys rotate-master`, then"
+            " take the old key out of master.json"
+        )
     _ensure_folder(keys_dir)
     path = _path(keys_dir, kind)
     kid, key = _new_key(kind)

@@ -49,6 +49,11 @@ class Principal:
         """Whether this is a platform admin: admin of every tenant, and of the tenants themselves."""
         return self.everywhere and self.roles is Role.ADMIN
 
+    @property
+    def client(self) -> str:
+        """What bounds for each client count it by; see `client_of`."""
+        return client_of(self.issuer, self.subject)
+
     def role_in(self, tenant: str) -> Role | None:
         """The principal's role in a tenant, or None when it has no business there."""
         if not (self.everywhere or tenant in self.tenants):

@@ -14,6 +14,9 @@ class Permission(StrEnum):
     LOGS_WRITE = "logs:write"
     LOGS_READ = "logs:read"
     LOGS_IMPORT = "logs:import"
+    LOGS_DELETE = "logs:delete"
+    ACCESS_READ = "access:read"
+    LOGS_REVEAL = "logs:reveal"
     TENANTS_READ = "tenants:read"
     TENANTS_UPDATE = "tenants:update"
     TENANTS_LIST = "tenants:list"
@@ -35,6 +38,9 @@ MEANINGS: Final[Mapping[Permission, str]] = MappingProxyType(
         Permission.LOGS_WRITE: "append events",
         Permission.LOGS_READ: "read events",
         Permission.LOGS_IMPORT: "append events of any age, beside `logs:write`",
+        Permission.LOGS_DELETE: "remove events that are older than the minimum retention",
+        Permission.ACCESS_READ: "read access logs: who looked at or changed what",
+        Permission.LOGS_REVEAL: "see the plaintext of sealed fields of events that may be read, one event at a time",
         Permission.TENANTS_READ: "see a tenant and its settings",
         Permission.TENANTS_UPDATE: "change a tenant's name and settings",
         Permission.TENANTS_LIST: "list all tenants",
@@ -49,13 +55,21 @@ GRANTS: Final[Mapping[Role, Mapping[Permission, Reach]]] = MappingProxyType(
     {
         Role.USER: MappingProxyType({Permission.LOGS_WRITE: Reach.ALL, Permission.LOGS_READ: Reach.OWN}),
         Role.AUDITOR: MappingProxyType(
-            {Permission.LOGS_READ: Reach.ALL, Permission.TENANTS_READ: Reach.ALL, Permission.JOBS_READ: Reach.ALL}
+            {
+                Permission.LOGS_READ: Reach.ALL,
+                Permission.ACCESS_READ: Reach.ALL,
+                Permission.TENANTS_READ: Reach.ALL,
+                Permission.JOBS_READ: Reach.ALL,
+            }
         ),
         Role.ADMIN: MappingProxyType(
             {
                 Permission.LOGS_WRITE: Reach.ALL,
                 Permission.LOGS_READ: Reach.ALL,
                 Permission.LOGS_IMPORT: Reach.ALL,
+                Permission.LOGS_DELETE: Reach.ALL,
+                Permission.ACCESS_READ: Reach.ALL,
+                Permission.LOGS_REVEAL: Reach.ALL,
                 Permission.TENANTS_READ: Reach.ALL,
                 Permission.TENANTS_UPDATE: Reach.ALL,
                 Permission.JOBS_READ: Reach.ALL,

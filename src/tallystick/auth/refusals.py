@@ -1,10 +1,41 @@
 """Refusals with the challenge of RFC 6750 §3: they say what is wrong with a token and nothing else."""
 
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, TypeVar
 
-from tallystick.errors import ForbiddenError, UnauthenticatedError
+from tallystick.auth.model import Principal
+from tallystick.errors import ForbiddenError, TallystickError, UnauthenticatedError
 
 REALM: Final = "tallystick"
+
+_REFUSED: Final = "__tallystick_refused__"
+
+_Error = TypeVar("_Error", bound=TallystickError)
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Who was refused, where that is known.
+
+    Attributes:
+        principal: Who.
+        tenant_id: The tenant they wanted to do something in, or None.
+    """
+
+    principal: Principal
+    tenant_id: str | None
+
+
+def blaming(error: _Error, principal: Principal, tenant_id: str | None) -> _Error:
+    """Put down who was refused, for the access log."""
+    setattr(error, _REFUSED, Refused(principal, tenant_id))
+    return error
+
+
+def refused_of(error: TallystickError) -> Refused | None:
+    """Who was refused, or None where that is not known."""
+    found = getattr(error, _REFUSED, None)
+    return found if isinstance(found, Refused) else None
 
 
 def challenge(problem: str | None) -> UnauthenticatedError:

@@ -37,6 +37,11 @@ class Revocations:
         self._good_at = float("-inf")
         self._forgot_at = clock()
 
+    @property
+    def fresh(self) -> bool:
+        """Whether the snapshot may still be used."""
+        return self._clock() - self._good_at <= self._freshness
+
     def is_revoked(self, principal: Principal) -> bool:
         """Whether the principal's token, or its subject after the token was issued, was revoked.
 
@@ -45,7 +50,7 @@ class Revocations:
         Raises:
             UnavailableError: The snapshot is stale.
         """
-        if self._clock() - self._good_at > self._freshness:
+        if not self.fresh:
             raise UnavailableError("it cannot be told now which tokens are revoked; try again", retry_after=2)
         if principal.token_id is not None and (principal.issuer, principal.token_id) in self._tokens:
             return True

@@ -224,7 +224,7 @@ def identify(token: str) -> tuple[str, str, float]:
 
 def list_keys(keyring: Keyring) -> list[KeyEntry]:
     """All keys of all kinds, the newest of each kind last."""
-    files = [keyring.token_signing, keyring.cursor_signing, keyring.retry_digest, keyring.hs256]
+    files = [keyring.token_signing, keyring.cursor_signing, keyring.retry_digest, keyring.master, keyring.hs256]
     entries: list[KeyEntry] = []
     for file in filter(None, files):
         held = file.current

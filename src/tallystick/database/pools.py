@@ -1,8 +1,9 @@
 """Connections by role, and the one way to read a log."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias
 
@@ -59,6 +60,9 @@ async def open_connection(*arguments: Any, **options: Any) -> OwnConnection:  # 
 async def _nothing_to_reset(_: OwnConnection) -> None:
     """All that a session sets is set for its transaction, so the round trip of a reset is saved."""
 
+
+_WORKER_CONNECTIONS: Final = 8
+"""Followers and jobs hold some while they write, and leases must be kept meanwhile."""
 
 Role: TypeAlias = Literal["writer", "reader", "control", "worker"]
 
@@ -148,7 +152,7 @@ class Database:
         return cls(
             reader=pool("reader", settings.reader_connections),
             control=pool("control", settings.control_connections),
-            worker=pool("worker", settings.control_connections),
+            worker=pool("worker", max(settings.control_connections, _WORKER_CONNECTIONS)),
             settings=settings,
         )
 
@@ -173,8 +177,8 @@ class Database:
     async def log_session(self, log_id: int) -> AsyncGenerator[Connection]:
         """Open a read-only transaction on one log's views: ``log_events``, ``log_head`` and ``log_removed``.
 
-        With `log_fetch` the only way to a reader connection. The log is set for the transaction alone, so a pooled
-        connection carries nothing over to its next user.
+        With `log_fetch` and `logs_fetch` the only way to a reader connection. The log is set for the transaction alone,
+        so a pooled connection carries nothing over to its next user.
 
         Raises:
             DatabaseDownError: No connection within the time limit, or it was lost.
@@ -209,6 +213,18 @@ class Database:
         """
         async with as_database_down(), self.reader.acquire(timeout=self.settings.acquire_timeout) as connection:
             return await connection.fetch(_ONE_TRIP[function], log_id, *arguments)
+
+    async def logs_fetch(
+        self, log_ids: Sequence[int], afters: Sequence[int], sinces: Sequence[datetime | None], most: int, budget: int
+    ) -> "list[asyncpg.Record]":
+        """Read what follows a place in each of several logs, in one round trip (see ``migrations``, 0011).
+
+        Raises:
+            DatabaseDownError: No connection within the time limit, or it was lost.
+        """
+        statement = "select * from tallystick.read_stretches($1, $2, $3, $4, $5)"
+        async with as_database_down(), self.reader.acquire(timeout=self.settings.acquire_timeout) as connection:
+            return await connection.fetch(statement, log_ids, afters, sinces, most, budget)
 
     async def control_fetch(self, statement: str, *arguments: object) -> "list[asyncpg.Record]":
         """Run one statement on what `control_session` may touch: a transaction of its own, in one round trip.

@@ -14,17 +14,15 @@ import structlog
 from tallystick.database.pools import Database
 from tallystick.errors import UnavailableError
 from tallystick.followers import queries
-from tallystick.followers.handing import hand_over
-from tallystick.followers.model import Follower, RestartLogError, Source, Stretch
+from tallystick.followers.handing import NotRecordedError, hand_over, record
+from tallystick.followers.model import Follower, Recorder, RestartLogError, Source, Stretch
 from tallystick.followers.queries import Cursor
-from tallystick.ports import Message, Queue
 
 _log = structlog.get_logger("tallystick.followers")
 
 _MAX_BYTES: Final = 8 * 1024 * 1024
 _STRETCHES_A_TURN: Final = 4
 _WAIT_SECONDS: Final = 1.0
-_MESSAGES: Final = 10_000
 _FIRST_REST, _LONGEST_REST = 0.5, 30.0
 
 
@@ -95,15 +93,13 @@ class FollowerEngine:
         follower: What is handed the events.
         source: Reads them.
         database: Where cursors are kept.
-        queue: Tells which logs have grown.
         pace: How fast.
     """
 
-    def __init__(self, follower: Follower, source: Source, database: Database, queue: Queue, pace: Pace) -> None:
+    def __init__(self, follower: Follower | Recorder, source: Source, database: Database, pace: Pace) -> None:
         self._follower = follower
         self._source = source
         self._database = database
-        self._queue = queue
         self._pace = pace
         self._holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._waiting: dict[int, _Waiting] = {}
@@ -112,26 +108,12 @@ class FollowerEngine:
         self._changed = asyncio.Event()
 
     async def run(self) -> None:
-        """Follow until cancelled."""
+        """Follow until cancelled. Beside what is noticed, its sweeps find what no message told."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._listen())
             group.create_task(self._sweep())
             group.create_task(self._keep())
             for _ in range(self._pace.parallel):
                 group.create_task(self._work())
-
-    async def _listen(self) -> None:
-        while True:
-            try:
-                messages = await self._queue.receive("wake-ups", limit=_MESSAGES, wait=_WAIT_SECONDS)
-                for log_id, size in filter(None, map(_read, messages)):
-                    self._notice(log_id, size)
-                if messages:
-                    await self._queue.done("wake-ups", messages)
-                    await asyncio.sleep(min(self._pace.batch_seconds / 4, 0.2))
-            except UnavailableError as error:
-                _log.warning("queue_down", follower=self._follower.name, error=type(error).__name__)
-                await asyncio.sleep(_WAIT_SECONDS)
 
     async def _sweep(self) -> None:
         """Look for what no message told, or told in vain."""
@@ -141,7 +123,7 @@ class FollowerEngine:
                     for log_id, size in await queries.find_behind(connection, [self._follower.name]):
                         if log_id not in self._working:
                             self._handled.pop(log_id, None)  # the cursor knows better: it may have been moved
-                        self._notice(log_id, size)
+                        self.notice(log_id, size)
             await asyncio.sleep(self._pace.sweep_seconds)
 
     async def _keep(self) -> None:
@@ -159,7 +141,8 @@ class FollowerEngine:
                             self._pace.lease_seconds,
                         )
 
-    def _notice(self, log_id: int, size: int) -> None:
+    def notice(self, log_id: int, size: int) -> None:
+        """Learn that a log has grown to this many events."""
         waiting = self._waiting.get(log_id)
         if waiting is not None:
             waiting.size = max(waiting.size, size)
@@ -202,7 +185,7 @@ class FollowerEngine:
             waiting = self._waiting.pop(log_id)
             try:
                 more = await self._turn(log_id)
-            except UnavailableError as error:
+            except (UnavailableError, NotRecordedError) as error:
                 self._rest(log_id, waiting, type(error).__name__)
             else:
                 if more:  # to the end of the queue
@@ -245,8 +228,11 @@ class FollowerEngine:
 
     async def _take(self, log_id: int, stretch: Stretch) -> Cursor | None:
         """Hand a stretch over and move the cursor; None when the lease was lost meanwhile."""
+        follower = self._follower
+        if isinstance(follower, Recorder):
+            return await record(follower, self._database, log_id, self._holder, stretch)
         try:
-            await hand_over(self._follower, self._database, log_id, stretch)
+            await hand_over(follower, self._database, log_id, stretch)
             cursor = Cursor(stretch.through, stretch.received_us)
         except RestartLogError as restart:
             _log.warning("log_restarted", follower=self._follower.name, log_id=log_id, after=restart.after)
@@ -270,8 +256,3 @@ class FollowerEngine:
         with suppress(UnavailableError):
             async with self._database.worker_session() as connection:
                 await queries.release(connection, self._follower.name, log_id, self._holder)
-
-
-def _read(message: Message) -> tuple[int, int] | None:
-    log_id, colon, size = message.subject.partition(":")
-    return (int(log_id), int(size)) if colon and log_id.isdecimal() and size.isdecimal() else None

@@ -1,7 +1,12 @@
 """What a follower is, and what it is handed."""
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from tallystick.database.pools import Connection
 
 
 class LoggedEvent(NamedTuple):
@@ -49,6 +54,14 @@ class Stretch:
             Stretch(self.after, border.seq, first, border.received_us, ended=False),
             Stretch(border.seq, self.through, second, self.received_us, self.ended),
         )
+
+    def up_to(self, through: int) -> "Stretch":
+        """The part of the stretch up to a seq, which lies within it."""
+        if self.through <= through:
+            return self
+        events = tuple(event for event in self.events if event.seq <= through)
+        received_us = events[-1].received_us if events else None
+        return Stretch(self.after, through, events, received_us, ended=False)
 
 
 class RestartLogError(Exception):
@@ -100,3 +113,28 @@ class Follower(Protocol):
             Exception: Anything else is the fault of an event, which is found by halving, and quarantined.
         """
         ...
+
+
+@runtime_checkable
+class Recorder(Protocol):
+    """A follower that keeps what it makes in the database, in the transaction that moves its cursor: exactly once."""
+
+    @property
+    def name(self) -> str:
+        """See `Follower`."""
+        ...
+
+    async def prepare(self, log_id: int, stretch: Stretch) -> "Recording":
+        """Make of a stretch what is to be written. One that begins at the start of the log begins anew."""
+        ...
+
+    async def tidy(self, connection: "Connection", log_id: int, stretch: Stretch) -> None:
+        """Do what is not needed for a stretch to count, after it does, in a transaction of its own under the lease.
+
+        Where it fails, it is tried again after another stretch.
+        """
+        ...
+
+
+Recording: TypeAlias = "Callable[[Connection], Awaitable[None]]"
+"""Writes what was prepared, in the transaction that moves the cursor. What it raises undoes both."""

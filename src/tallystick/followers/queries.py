@@ -125,12 +125,47 @@ async def advance(
     return status == "UPDATE 1"
 
 
+async def advance_from(
+    connection: Connection, follower: str, log_id: int, holder: str, after: int, cursor: Cursor
+) -> bool:
+    """Move a cursor from where its holder believes it to be; false when it is elsewhere, or the lease is another's.
+
+    Its row stays locked until the transaction ends.
+    """
+    status = await connection.execute(
+        "update tallystick.cursors set seq = $5, received_at = $6"
+        " where follower = $1 and log_id = $2 and leased_by = $3 and seq = $4",
+        follower,
+        log_id,
+        holder,
+        after,
+        cursor.seq,
+        None if cursor.received_us is None else moment(cursor.received_us),
+    )
+    return status == "UPDATE 1"
+
+
+async def holds(connection: Connection, follower: str, log_id: int, holder: str, seq: int) -> bool:
+    """Whether a log is leased to a holder and its cursor is at a seq. Both stay so until the transaction ends."""
+    held = await connection.fetchval(
+        "select true from tallystick.cursors"
+        " where follower = $1 and log_id = $2 and leased_by = $3 and seq = $4 for update",
+        follower,
+        log_id,
+        holder,
+        seq,
+    )
+    return held is not None
+
+
 async def renew(connection: Connection, follower: str, log_ids: Sequence[int], holder: str, seconds: float) -> None:
-    """Keep the leases of logs, as far as they are still the holder's."""
+    """Keep the leases of logs, as far as they are still the holder's. One whose row is locked is being worked on."""
     await connection.execute(
         """
+        with mine as (select log_id from tallystick.cursors
+                       where follower = $1 and log_id = any($2) and leased_by = $3 for update skip locked)
         update tallystick.cursors set leased_until = clock_timestamp() + make_interval(secs => $4)
-         where follower = $1 and log_id = any($2) and leased_by = $3""",
+         where follower = $1 and leased_by = $3 and log_id in (select log_id from mine)""",
         follower,
         log_ids,
         holder,

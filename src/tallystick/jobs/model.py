@@ -75,7 +75,7 @@ class JobFailedError(Exception):
 class Progress(Protocol):
     """What a running job tells, now and then."""
 
-    async def report(self, done: int, total: int, checkpoint: Mapping[str, Any]) -> None:
+    async def report(self, done: int, total: int | None, checkpoint: Mapping[str, Any]) -> None:
         """Record how far it is. After a crash it is run again with the last checkpoint.
 
         Raises:

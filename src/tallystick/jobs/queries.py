@@ -26,11 +26,13 @@ class JobFilter:
         tenant_id: Whose.
         state: Where they are.
         kind: What they do.
+        created_by: Issuer and subject of who asked for them.
     """
 
     tenant_id: str | None = None
     state: JobState | None = None
     kind: str | None = None
+    created_by: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,7 @@ async def list_jobs(
          where ($1::text is null or tenant_id = $1)
            and ($2::text is null or state = $2) and ($3::text is null or kind = $3)
            and ($4::timestamptz is null or (created_at, jobs.id) {comparison} ($4, $5::text::uuid))
+           and ($7::text::jsonb is null or created_by = $7::text::jsonb)
          order by created_at {direction}, jobs.id {direction} limit $6""",  # noqa: S608  # constants
         chosen.tenant_id,
         chosen.state,
@@ -128,6 +131,7 @@ async def list_jobs(
         None if after is None else after.created_at,
         None if after is None else after.id,
         limit,
+        None if chosen.created_by is None else orjson.dumps(dict(chosen.created_by)).decode(),
     )
     jobs = [_job(record) for record in records]
     return jobs[::-1] if backwards else jobs
@@ -193,7 +197,7 @@ async def renew_job(connection: Connection, job_id: str, holder: str, seconds: f
 
 
 async def report_job(
-    connection: Connection, job_id: str, holder: str, done: int, total: int, checkpoint: Mapping[str, Any]
+    connection: Connection, job_id: str, holder: str, done: int, total: int | None, checkpoint: Mapping[str, Any]
 ) -> bool | None:
     """Record progress; whether somebody wants the job to end, or None where the lease is another's."""
     return await connection.fetchval(
@@ -208,9 +212,36 @@ async def report_job(
     )
 
 
-async def end_job(connection: Connection, job_id: str, holder: str, state: JobState, error: str | None) -> None:
-    """Record how a job ended, unless its lease is another's."""
-    await connection.execute(
+async def set_aside(
+    connection: Connection, job_id: str, kinds: Sequence[str], tenants: Sequence[str], seconds: float
+) -> bool:
+    """Leave a job for some seconds where there is no place for its kind; whether that was so.
+
+    Args:
+        connection: Of the worker role.
+        job_id: The job.
+        kinds: Those that have no place at all.
+        tenants: Kinds and tenants, joined by a space, of which another job has the tenant's only place.
+        seconds: How long nobody takes it.
+    """
+    found = await connection.fetchval(
+        """
+        update tallystick.jobs set leased_until = clock_timestamp() + make_interval(secs => $4)
+         where id = $1::text::uuid and (kind = any ($2) or kind || ' ' || tenant_id = any ($3))
+           and state in ('queued', 'running') and (leased_until is null or leased_until < clock_timestamp())
+           and not cancel_requested
+        returning id""",
+        job_id,
+        kinds,
+        tenants,
+        seconds,
+    )
+    return found is not None
+
+
+async def end_job(connection: Connection, job_id: str, holder: str, state: JobState, error: str | None) -> bool:
+    """Record how a job ended, unless its lease is another's; whether it was recorded."""
+    tag = await connection.execute(
         """
         update tallystick.jobs
            set state = $3, error = $4, leased_by = null, leased_until = null,
@@ -221,6 +252,7 @@ async def end_job(connection: Connection, job_id: str, holder: str, state: JobSt
         str(state),
         error,
     )
+    return tag == "UPDATE 1"
 
 
 async def postpone_job(

@@ -4,10 +4,11 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import AsyncGenerator, Mapping
+from collections import Counter
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import structlog
 
@@ -20,10 +21,16 @@ from tallystick.ports import Queue
 _log = structlog.get_logger("tallystick.jobs")
 
 PARALLEL: Final = 2
-"""Jobs that one worker runs beside each other."""
+"""Jobs of unlimited kinds that one worker runs beside each other; each limited kind has places beside them."""
+
+_ASIDE_SECONDS: Final = 2.0
+"""How long a job is left for which its kind has no place."""
 
 _WAIT_SECONDS: Final = 1.0
 _PAUSE_SECONDS: Final = 10.0
+
+
+Ended: TypeAlias = Callable[[Job], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +56,7 @@ class _Progress:
     job_id: str
     holder: str
 
-    async def report(self, done: int, total: int, checkpoint: Mapping[str, Any]) -> None:
+    async def report(self, done: int, total: int | None, checkpoint: Mapping[str, Any]) -> None:
         async with self.database.worker_session() as connection:
             wanted_to_end = await queries.report_job(connection, self.job_id, self.holder, done, total, checkpoint)
         if wanted_to_end is not False:
@@ -73,6 +80,8 @@ class JobRunner:
         lease_seconds: Seconds after which the job of a dead worker is another's to go on with.
         sweep_seconds: Seconds between two looks into the table.
         pause_seconds: Seconds after which a job that broke off is tried again.
+        limits: By kind, how many this worker runs at once; of a kind that has a limit, one for each tenant.
+        ended: Told of each job whose end is recorded, as it is then.
     """
 
     def __init__(
@@ -84,6 +93,8 @@ class JobRunner:
         lease_seconds: float = 15.0,
         sweep_seconds: float = 30.0,
         pause_seconds: float = _PAUSE_SECONDS,
+        limits: Mapping[str, int] | None = None,
+        ended: Ended | None = None,
     ) -> None:
         self._database = database
         self._queue = queue
@@ -92,7 +103,11 @@ class JobRunner:
         self._sweep_seconds = sweep_seconds
         self._pause_seconds = pause_seconds
         self._holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-        self._free = asyncio.Semaphore(PARALLEL)
+        self._limits = dict(limits or {})
+        self._ended = ended
+        self._running: list[Job] = []
+        self._beginning = asyncio.Lock()
+        self._free = asyncio.Semaphore(PARALLEL + sum(self._limits.values()))
 
     async def run(self) -> None:
         """Run jobs until cancelled; what runs then is gone on with by the next worker."""
@@ -139,12 +154,25 @@ class JobRunner:
                 self._free.release()
 
     async def _begin(self, group: asyncio.TaskGroup, job_id: str, place: _Place) -> None:
-        """Lease a job and start it in a place."""
-        async with self._database.worker_session() as connection:
+        """Lease a job and start it in a place, unless its kind has none."""
+        async with self._beginning, self._database.worker_session() as connection:
+            full, tenants = self._full()
+            if (full or tenants) and await queries.set_aside(connection, job_id, full, tenants, _ASIDE_SECONDS):
+                return
             job = await queries.lease_job(connection, job_id, self._holder, self._lease_seconds)
-        if job is not None:
-            place.taken = True
-            group.create_task(self._run(job))
+            if job is not None:
+                place.taken = True
+                self._running.append(job)
+                group.create_task(self._run(job))
+
+    def _full(self) -> tuple[list[str], list[str]]:
+        """Kinds that have no place, and of the limited ones each kind and tenant that has its only place taken."""
+        limited = [job for job in self._running if job.kind in self._limits]
+        counts = Counter(job.kind for job in limited)
+        full = [kind for kind, most in self._limits.items() if counts[kind] >= most]
+        if len(self._running) - len(limited) >= PARALLEL:
+            full += [kind for kind in self._handlers if kind not in self._limits]
+        return full, [f"{job.kind} {job.tenant_id}" for job in limited]
 
     async def _run(self, job: Job) -> None:
         try:
@@ -156,6 +184,8 @@ class JobRunner:
             with suppress(UnavailableError):  # else the lease runs out, and it is done again
                 await self._record(job, outcome)
         finally:
+            # Not by its id: what was put off may run again by now.
+            self._running = [each for each in self._running if each is not job]
             self._free.release()
 
     async def _attempt(self, job: Job, handler: Handler | None) -> _Outcome:  # noqa: PLR0911  # one for each end
@@ -173,7 +203,7 @@ class JobRunner:
         except JobFailedError as error:
             return _Outcome(JobState.FAILED, str(error))
         except UnavailableError as error:
-            return _Outcome(None, type(error).__name__, counted=False)
+            return _Outcome(None, error.detail, counted=False)
         except JobCancelledError:
             return _Outcome(JobState.CANCELLED)
         except asyncio.CancelledError:
@@ -210,13 +240,18 @@ class JobRunner:
     async def _record(self, job: Job, outcome: _Outcome) -> None:
         """Record what became of a job, unless it is another worker's by now."""
         _log.info("job_left", job_id=job.id, kind=job.kind, state=outcome.state or "postponed", error=outcome.error)
+        ended: list[Job] = []
         async with self._database.worker_session() as connection:
             if outcome.state is not None:
-                await queries.end_job(connection, job.id, self._holder, outcome.state, outcome.error)
+                if await queries.end_job(connection, job.id, self._holder, outcome.state, outcome.error):
+                    ended = await queries.find_jobs(connection, [job.id])
             else:
                 await queries.postpone_job(
                     connection, job.id, self._holder, self._pause_seconds, outcome.error or "", counted=outcome.counted
                 )
+        if self._ended is not None:
+            for each in ended:
+                await self._ended(each)
 
     async def _keep(self, job: Job, running: "asyncio.Future[None]", *, heeding: bool = True) -> None:
         """Renew the lease while a job runs; end the job when that is wanted (and heeded), or the lease is lost."""

@@ -4,7 +4,7 @@ import re
 import struct
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from uuid import UUID
 
@@ -69,9 +69,13 @@ class JobService:
             while job is None:  # an open one may end between the two
                 job = await queries.insert_job(connection, tenant_id, log_id, kind, arguments, created_by)
                 job = job or await queries.open_job_of(connection, log_id, kind)
-        with suppress(UnavailableError):  # workers look for what no message told
-            await self._queue.submit(job.id)
+        await self.tell(job.id)
         return job
+
+    async def tell(self, job_id: str) -> None:
+        """Tell the workers of a new job, as far as that goes: they look for what no message told."""
+        with suppress(UnavailableError):
+            await self._queue.submit(job_id)
 
     async def get(self, tenant_id: str, job_id: str) -> Job:
         """Read a job of a tenant.
@@ -102,8 +106,8 @@ class JobService:
             InvalidError: The cursor is not one of this listing.
             DatabaseDownError: PostgreSQL does not answer.
         """
-        chosen = JobFilter(tenant_id, chosen.state, chosen.kind)
-        binding = f"jobs:{tenant_id}:{chosen.state}:{chosen.kind}".encode()
+        chosen = replace(chosen, tenant_id=tenant_id)
+        binding = f"jobs:{tenant_id}:{chosen.state}:{chosen.kind}:{dict(chosen.created_by or {})}".encode()
         start = None if cursor is None else self._cursors.decode(cursor, binding)
         backwards = start is not None and start.backwards
         async with self._database.control_session() as connection:

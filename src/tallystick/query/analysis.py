@@ -9,7 +9,9 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final, NamedTuple, cast
 
 from tallystick.query.ast import Path
+from tallystick.query.facets import facets_of
 from tallystick.query.filters import NAMED_FIELDS
+from tallystick.query.sealed import compact_of
 from tallystick.query.terms import GAP, Document
 from tallystick.query.tokens import tokens
 
@@ -72,6 +74,7 @@ def analyse(seq: int, received_us: int, occurred_us: int, body: Mapping[str, obj
         _BETWEEN.join(leaves.text),
         " ".join(leaves.paths),
         " ".join(leaves.terms),
+        *facets_of(body),
     )
 
 
@@ -99,6 +102,8 @@ class _Leaves:
             return
         if isinstance(value, str):
             self.take((_leaf if len(value) > _SHORT else _short_leaf)(path, value))
+        elif isinstance(value, dict) and compact_of(cast("dict[str, object]", value)) is not None:
+            self.terms.add(f"?{path}")
         elif isinstance(value, dict):
             self.terms.add(f"?{path}")
             for key, item in cast("dict[str, object]", value).items():
@@ -126,6 +131,8 @@ class _Leaves:
 
 
 def _leaf(path: str, value: str) -> _Leaf:
+    if compact_of(value) is not None:  # of what is sealed only that it is there
+        return _Leaf(path, "", "", (f"?{path}",))
     text = " ".join(tokens(value))
     return _Leaf(path, text, f"{path}={text.replace(' ', f' {path}=')}", (f"?{path}",))
 

@@ -26,6 +26,9 @@ class Prepared(NamedTuple):
         text: Tokens with positions.
         paths: Tokens with their paths and positions.
         terms: Terms without positions.
+        kind: What it is counted by, as are the next two (`query.facets`).
+        actor: Who did it.
+        resource: What it was done to.
     """
 
     seq: int
@@ -34,6 +37,9 @@ class Prepared(NamedTuple):
     text: str
     paths: str
     terms: str
+    kind: str
+    actor: str
+    resource: str
 
 
 Matcher: TypeAlias = Callable[[Prepared], bool]
@@ -48,6 +54,9 @@ def prepare(document: Document) -> Prepared:
         f" {document.text} ",
         f" {document.paths} ",
         f" {document.terms} ",
+        document.kind,
+        document.actor,
+        document.resource,
     )
 
 

@@ -27,6 +27,9 @@ class Document:
         text: Tokens with positions.
         paths: Tokens with their paths and positions.
         terms: Terms without positions.
+        kind: What it is counted by (`query.facets`), as are the next two; "" for nothing.
+        actor: Who did it.
+        resource: What it was done to.
     """
 
     seq: int
@@ -35,6 +38,9 @@ class Document:
     text: str
     paths: str
     terms: str
+    kind: str = ""
+    actor: str = ""
+    resource: str = ""
 
 
 @dataclass(frozen=True, slots=True)
