@@ -4,9 +4,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeAlias, cast
+from typing import Annotated, Any, TypeAlias, cast
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
+
+from tallystick.privacy.masking.schemas import MaskingSettings
 
 ID_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 """A tenant's id: a DNS label, so that it fits in a host name, a path and a storage prefix as it is."""
@@ -26,14 +28,31 @@ def is_tenant_id(text: str) -> bool:
     return _ID.fullmatch(text) is not None
 
 
+Days = Annotated[int, Field(ge=1, le=36_500)]
+
+
+class RetentionPolicy(BaseModel):
+    """For how long a tenant's logs are kept, in days of UTC, counted from arrival; null is for ever."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    events_days: Days | None = Field(default=None, description="What applications sent.")
+    access_days: Days | None = Field(default=None, description="Who looked at it or changed what.")
+
+
 class TenantSettings(BaseModel):
-    """What can be set for one tenant: nothing yet.
+    """What can be set for one tenant.
 
     A field is added by the capability that reads it, with a default that keeps older tenants as they were.
     Unknown names are refused, so that a misspelt setting never goes unnoticed.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    masking: MaskingSettings = Field(default=MaskingSettings(), description="What of its events is masked, and how.")
+    retention: RetentionPolicy = Field(
+        default=RetentionPolicy(), description="For how long its logs are kept; for ever where nothing is said."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +74,11 @@ class Tenant:
     def suspended(self) -> bool:
         """Whether every request for it is refused."""
         return self.suspended_at is not None
+
+
+def state_of(tenant: Tenant) -> dict[str, object]:
+    """What of a tenant can change: what the access log tells of it before and after."""
+    return {"name": tenant.name, "settings": dict(tenant.settings), "suspended": tenant.suspended}
 
 
 def merge_patch(target: object, patch: object) -> object:

@@ -10,14 +10,16 @@ from starlette.responses import Response
 from tallystick.auth.gate import Gate
 from tallystick.auth.operations import CREATE_TENANT, LIST_TENANTS, READ_TENANT, UPDATE_TENANT
 from tallystick.auth.permissions import Permission
+from tallystick.auth.recording import record_of
+from tallystick.auth.refusals import blaming
 from tallystick.auth.routing import performs
-from tallystick.errors import Flaw, ForbiddenError
+from tallystick.errors import Flaw, ForbiddenError, InvalidError
 from tallystick.log.entrance import let_in
 from tallystick.log.query_string import first, one, page_size, refuse
 from tallystick.log.reader import DEFAULT_LIMIT
-from tallystick.settings import Settings
+from tallystick.settings import RetentionSettings, Settings
 from tallystick.tenants.bodies import fit, read_json
-from tallystick.tenants.model import Tenant, merge_patch
+from tallystick.tenants.model import Tenant, TenantSettings, merge_patch, state_of
 from tallystick.tenants.schemas import (
     LIST_PARAMETERS,
     NEW_TENANT,
@@ -42,11 +44,17 @@ _TENANT: dict[str, Any] = {
 
 _NEW_TENANTS: Final[dict[str, Any]] = {
     "tenant": {"summary": "A tenant", "value": {"id": "acme", "name": "Acme Ltd"}},
-    "with settings": {"value": {"id": "globex-eu-1", "name": "Globex Europe", "settings": {}}},
+    "with settings": {
+        "value": {"id": "globex-eu-1", "name": "Globex Europe", "settings": {"retention": {"events_days": 365}}}
+    },
 }
 
 _PATCHES: Final[dict[str, Any]] = {
     "rename": {"summary": "Another name", "value": {"name": "Acme Holding"}},
+    "retention": {
+        "summary": "Keep events for two years, and access events for one",
+        "value": {"settings": {"retention": {"events_days": 730, "access_days": 365}}},
+    },
     "suspend": {"summary": "Refuse every request for it", "value": {"suspended": True}},
     "resume": {"summary": "Let its requests in again", "value": {"suspended": False}},
 }
@@ -73,7 +81,30 @@ def _body(schema_of: TypeAdapter[Any], examples: dict[str, Any], *media_types: s
     return {"requestBody": {"required": True, "content": content}}
 
 
-def changes(tenant: Tenant, patch: TenantPatch) -> Changes:
+def check_retention(settings: TenantSettings, least: RetentionSettings) -> None:
+    """Refuse a policy that keeps less than the installation does.
+
+    Raises:
+        InvalidError: It does.
+    """
+    asked = settings.retention
+    floors = (
+        ("events_days", asked.events_days, least.min_days),
+        ("access_days", asked.access_days, least.min_access_days),
+    )
+    flaws = [
+        Flaw(
+            f"must be at least {floor}: this installation keeps such events for {floor} days",
+            f"/settings/retention/{name}",
+        )
+        for name, days, floor in floors
+        if days is not None and days < floor
+    ]
+    if flaws:
+        raise InvalidError("the retention is shorter than this installation allows", flaws=flaws)
+
+
+def changes(tenant: Tenant, patch: TenantPatch, least: RetentionSettings) -> Changes:
     """What a tenant becomes by a merge patch (RFC 7396).
 
     Raises:
@@ -82,7 +113,9 @@ def changes(tenant: Tenant, patch: TenantPatch) -> Changes:
     settings = tenant.settings
     if "settings" in patch:
         merged = merge_patch(settings, patch["settings"])
-        settings = fit(TENANT_SETTINGS, merged or {}, at="/settings").model_dump(exclude_unset=True)
+        fitted = fit(TENANT_SETTINGS, merged or {}, at="/settings")
+        check_retention(fitted, least)
+        settings = fitted.model_dump(exclude_unset=True)
     return Changes(
         name=patch.get("name", tenant.name),
         settings=settings,
@@ -164,6 +197,7 @@ class _Desk:
         self._service = service
         self._gate = gate
         self._timeout = settings.api.body_timeout
+        self._least = settings.retention
 
     async def list(self, request: Request) -> Response:
         _, values = await let_in(self._gate, request, LIST_TENANTS, known=("limit", "cursor"))
@@ -173,9 +207,14 @@ class _Desk:
         return _answer(TenantList.of(await self._service.page(first(values, "cursor"), limit)))
 
     async def create(self, request: Request) -> Response:
-        await let_in(self._gate, request, CREATE_TENANT)
+        access, _ = await let_in(self._gate, request, CREATE_TENANT)
         new = fit(NEW_TENANT, await read_json(request, self._timeout))
+        check_retention(new.settings, self._least)
+        record = record_of(request)
+        await record.begin(access, new.model_dump(exclude_unset=True))
         tenant = await self._service.create(new.id, new.name, new.settings.model_dump(exclude_unset=True))
+        record.concern(tenant.id)
+        record.tell(tenant=tenant.id, after=state_of(tenant))
         location = f"{request.url.path.rstrip('/')}/{tenant.id}"
         return _answer(TenantDocument.of(tenant), 201, {"Location": location})
 
@@ -187,6 +226,15 @@ class _Desk:
         access, _ = await let_in(self._gate, request, UPDATE_TENANT, tenant_id=tenant_id)
         patch = fit(TENANT_PATCH, await read_json(request, self._timeout, allowed=("json", "merge-patch")))
         if "suspended" in patch and not access.may(Permission.TENANTS_SUSPEND):
-            raise ForbiddenError(f"to change `suspended` needs the permission `{Permission.TENANTS_SUSPEND}`")
-        tenant = await self._service.update(access.tenant.id, lambda tenant: changes(tenant, patch))
+            refusal = ForbiddenError(f"to change `suspended` needs the permission `{Permission.TENANTS_SUSPEND}`")
+            raise blaming(refusal, access.principal, access.tenant.id)
+        record = record_of(request)
+        await record.begin(access, patch)
+
+        def change(tenant: Tenant) -> Changes:
+            record.tell(before=state_of(tenant))
+            return changes(tenant, patch, self._least)
+
+        tenant = await self._service.update(access.tenant.id, change)
+        record.tell(after=state_of(tenant))
         return _answer(TenantDocument.of(tenant))

@@ -1,11 +1,11 @@
 """Tenants on the wire."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, cast
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, WithJsonSchema
 from typing_extensions import TypedDict
 
-from tallystick.log.reader import DEFAULT_LIMIT, MAX_LIMIT
+from tallystick.log.schemas_read import page_parameters
 from tallystick.query.timestamps import format_moment
 from tallystick.tenants.model import ID_PATTERN, MAX_NAME_LENGTH, Tenant, TenantSettings
 from tallystick.tenants.service import TenantPage
@@ -36,15 +36,24 @@ TenantId = Annotated[
 
 
 def _settings_patch() -> dict[str, Any]:
-    """The schema of a merge patch of settings: each of them may be null."""
+    """The schema of a merge patch of settings: each of them, and whatever is in them by name, may be null."""
     schema = TenantSettings.model_json_schema()
-    properties = {
-        name: {"anyOf": [setting, {"type": "null"}]} for name, setting in schema.get("properties", {}).items()
-    }
-    return {
-        "anyOf": [{"type": "object", "additionalProperties": False, "properties": properties}, {"type": "null"}],
-        "description": "Settings to change, merged into the present ones; null resets all of them.",
-    }
+    patch = _patch_of(schema, schema.get("$defs", {}))
+    patch["description"] = "Settings to change, merged into the present ones; null resets all of them."
+    return patch
+
+
+def _patch_of(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """What may stand in a merge patch where a schema describes the value itself."""
+    described = {name: schema[name] for name in ("description",) if name in schema}
+    if "$ref" in schema:
+        schema = definitions[schema["$ref"].rpartition("/")[2]]
+    members = {name: value for name, value in schema.items() if name not in ("default", "title", "$defs", "required")}
+    for name, member in schema.get("properties", {}).items():
+        members["properties"] = {**members["properties"], name: _patch_of(member, definitions)}
+    if isinstance(values := schema.get("additionalProperties"), dict):
+        members["additionalProperties"] = _patch_of(cast("dict[str, Any]", values), definitions)
+    return {"anyOf": [members, {"type": "null"}], **described}
 
 
 class NewTenant(BaseModel):
@@ -75,28 +84,15 @@ TENANT_PATCH: Final[TypeAdapter[TenantPatch]] = TypeAdapter(TenantPatch)
 TENANT_SETTINGS: Final[TypeAdapter[TenantSettings]] = TypeAdapter(TenantSettings)
 
 
-LIST_PARAMETERS: Final[tuple[dict[str, Any], ...]] = (
-    {
-        "name": "limit",
-        "in": "query",
-        "description": "Most tenants to answer.",
-        "schema": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
-    },
-    {
-        "name": "cursor",
-        "in": "query",
-        "description": "`next` or `prev` of an earlier page.",
-        "schema": {"type": "string", "maxLength": 256},
-    },
-)
+LIST_PARAMETERS: Final = page_parameters("tenants")
 """The query parameters of the listing, as OpenAPI describes them."""
 
 
 class TenantDocument(BaseModel):
     """A tenant."""
 
-    id: str
-    name: str
+    id: str = Field(description="Its id, which never changes.")
+    name: str = Field(description="For people to read.")
     settings: dict[str, Any] = Field(description="What was set; everything else has its default.")
     suspended: bool = Field(description="Whether every request for it is refused.")
     created_at: str = Field(description="RFC 3339, UTC.", json_schema_extra={"format": "date-time"})

@@ -1,0 +1,1 @@
+"""What keeps values secret from those who may read the rest: data keys, sealing, encrypted objects."""

@@ -1,0 +1,77 @@
+"""The keys of every tenant that is at work in this process: asked for once, shared, dropped when old."""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import Final, NamedTuple, TypeAlias
+
+from tallystick.privacy.sealing import DataKeys
+
+MAX_TENANTS: Final = 1_000
+"""Tenants whose keys a process holds; the least used are dropped."""
+
+LoadKeys: TypeAlias = Callable[[str], Awaitable[DataKeys]]
+
+
+class _Held(NamedTuple):
+    keys: DataKeys
+    since: float
+
+
+class TenantKeys:
+    """Gives each tenant's keys, making them on first need.
+
+    Args:
+        load: Reads or makes the keys of a tenant.
+        max_age: Seconds for which what was read is used, so that a rotation or an erasure holds soon after everywhere.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(self, load: LoadKeys, max_age: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._load = load
+        self._max_age = max_age
+        self._clock = clock
+        self._held: OrderedDict[str, _Held] = OrderedDict()
+        self._loading: dict[str, asyncio.Task[DataKeys]] = {}
+
+    async def of(self, tenant_id: str, key_id: str | None = None) -> DataKeys:
+        """The keys of a tenant that there is. Callers who wait for the same tenant share one reading.
+
+        Args:
+            tenant_id: Which.
+            key_id: A data key that is needed. Another process may have made it just now, so it is looked for before
+                what is held is said to be all.
+
+        Raises:
+            UnavailableError: They are not held, and the database or the master key's holder does not answer.
+        """
+        held = self._held.get(tenant_id)
+        fresh = held is not None and self._clock() - held.since <= self._max_age
+        if held is not None and fresh and (key_id is None or key_id in held.keys.keys):
+            self._held.move_to_end(tenant_id)
+            return held.keys
+        task = self._loading.get(tenant_id)
+        if task is None:
+            task = self._loading[tenant_id] = asyncio.create_task(self._read(tenant_id))
+            task.add_done_callback(lambda ended: self._loaded(tenant_id, ended))
+        # One who waits may hang up; the others still want the answer.
+        return await asyncio.shield(task)
+
+    def forget(self, tenant_id: str) -> None:
+        """Read a tenant's keys anew when they are next asked for."""
+        self._held.pop(tenant_id, None)
+
+    def _loaded(self, tenant_id: str, task: "asyncio.Task[DataKeys]") -> None:
+        self._loading.pop(tenant_id, None)
+        if not task.cancelled():
+            task.exception()  # told to those who wait, if anybody still does
+
+    async def _read(self, tenant_id: str) -> DataKeys:
+        asked_at = self._clock()
+        keys = await self._load(tenant_id)
+        self._held[tenant_id] = _Held(keys, asked_at)
+        self._held.move_to_end(tenant_id)
+        if len(self._held) > MAX_TENANTS:
+            self._held.popitem(last=False)
+        return keys
