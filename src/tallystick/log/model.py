@@ -18,6 +18,7 @@ from typing_extensions import TypedDict
 
 from tallystick.errors import Flaw, InvalidError
 from tallystick.log.tree import JsonObject, check_tree, escape_pointer
+from tallystick.privacy.masking.masker import Masker
 from tallystick.query.timestamps import parse_timestamp
 from tallystick.settings import EventSettings
 
@@ -220,27 +221,42 @@ def validate_event(value: object, limits: EventSettings, clock: Clock) -> tuple[
 
 
 def form_event(
-    fields: EventFields, occurred_us: int | None, *, tenant_id: str, author: Author, salt: bytes | None = None
+    fields: EventFields,
+    occurred_us: int | None,
+    *,
+    tenant_id: str,
+    author: Author,
+    masker: Masker | None = None,
+    salt: bytes | None = None,
 ) -> PreparedEvent:
     """Form all of the body that is known before the log is locked.
 
+    What is masked is what is hashed and stored; only the canonical form, which never leaves memory but as a keyed
+    digest, is of the event as it was sent.
+
     Args:
-        fields: As `validate_event` returned them.
+        fields: As `validate_event` returned them; what is masked is replaced in place.
         occurred_us: Likewise.
         tenant_id: The tenant that was resolved for the event.
         author: Who sent it.
-        salt: 96 random bits, drawn now when absent.
+        masker: Of that tenant; None masks nothing.
+        salt: 96 random bits, drawn now when absent. What masking seals is bound to it.
     """
     event_id = fields.get("event_id")
     fields["tenant_id"] = tenant_id
+    salt = salt or os.urandom(SALT_BYTES)
     canonical = None if event_id is None else orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
-    rest = {
+    rest: dict[str, Any] = {
         **fields,
         "severity": fields.get("severity", "INFO"),
         "written_by": {"issuer": author.issuer, "subject": author.subject},
-        "salt": (salt or os.urandom(SALT_BYTES)).hex(),
+        "salt": salt.hex(),
     }
-    return PreparedEvent(b"," + orjson.dumps(rest)[1:], occurred_us, event_id, canonical)
+    body = orjson.dumps(rest)
+    if masker is not None and masker.suspects(body):
+        masker.mask(rest, salt)
+        body = orjson.dumps(rest)
+    return PreparedEvent(b"," + body[1:], occurred_us, event_id, canonical)
 
 
 def form_head(event_id: str, received_at: str, *, with_timestamp: bool) -> bytes:

@@ -202,7 +202,46 @@ async def read_stretch(
     records = await database.log_fetch("read_stretch", log_id, after_seq, since, limit, budget)
     size: int = records[0]["size"] if records else 0
     rows = tuple(StoredEvent(*tuple(record)[:-1]) for record in records[1:])
-    return Chunk(rows, ended=len(rows) < limit and sum(len(row.body) for row in rows) < budget), size
+    return _chunk(rows, limit, budget), size
+
+
+def _chunk(rows: tuple[StoredEvent, ...], limit: int, budget: int) -> Chunk:
+    return Chunk(rows, ended=len(rows) < limit and sum(len(row.body) for row in rows) < budget)
+
+
+class Place(NamedTuple):
+    """Up to where a log was read.
+
+    Attributes:
+        log_id: The log.
+        seq: Of the last event; -1 before the first.
+        received_us: Its arrival in Unix microseconds, if known.
+    """
+
+    log_id: int
+    seq: int
+    received_us: int | None
+
+
+async def read_stretches(
+    database: Database, places: Sequence[Place], *, limit: int, budget: int
+) -> dict[int, tuple[Chunk, int]]:
+    """Read what follows a place in each of several logs, all in one snapshot; by log, each as `read_stretch` gives it.
+
+    Raises:
+        DatabaseDownError: PostgreSQL does not answer.
+    """
+    log_ids, seqs, arrivals = zip(*places, strict=True)
+    sinces = [None if arrival is None else moment(arrival) for arrival in arrivals]
+    sizes: dict[int, int] = {}
+    rows: dict[int, list[StoredEvent]] = {}
+    for record in await database.logs_fetch(log_ids, seqs, sinces, limit, budget):
+        log_id, *event, size = record
+        if size is None:
+            rows[log_id].append(StoredEvent(*event))
+        else:
+            sizes[log_id], rows[log_id] = size, []
+    return {log_id: (_chunk(tuple(found), limit, budget), sizes[log_id]) for log_id, found in rows.items()}
 
 
 async def read_removed(connection: Connection, after_seq: int, last_seq: int) -> list[Removed]:
@@ -225,9 +264,8 @@ async def read_removed(connection: Connection, after_seq: int, last_seq: int) ->
     return joined
 
 
-async def is_removed(connection: Connection, seq: int) -> bool:
-    """Whether retention or cleanup took the event at this seq."""
-    removed: bool = await connection.fetchval(
-        "select exists (select from tallystick.log_removed where $1 between first_seq and last_seq and seqs @> $1)", seq
+async def why_removed(connection: Connection, seq: int) -> str | None:
+    """Why retention or cleanup took the event at this seq; None where neither did."""
+    return await connection.fetchval(
+        "select reason from tallystick.log_removed where $1 between first_seq and last_seq and seqs @> $1 limit 1", seq
     )
-    return removed

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 
 from tallystick.errors import Flaw, InvalidError
 from tallystick.log.reader import MAX_LIMIT
@@ -16,7 +16,7 @@ _Parsed = TypeVar("_Parsed")
 _Default = TypeVar("_Default")
 
 
-def query_of(request: Request, known: Sequence[str] = (), several: Container[str] = ()) -> Values:
+def query_of(request: HTTPConnection, known: Sequence[str] = (), several: Container[str] = ()) -> Values:
     """Gather a request's query parameters by name, as `group` does."""
     if not request.scope["query_string"]:
         return {}
@@ -101,3 +101,18 @@ def page_size(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,4}", text) or not 1 <= int(text) <= MAX_LIMIT:
         raise ValueError(f"must be a whole number from 1 to {MAX_LIMIT}")
     return int(text)
+
+
+def refuse_nul(values: Mapping[str, list[str]]) -> None:
+    """Refuse what a question that is stored cannot hold.
+
+    Raises:
+        InvalidError: A value has a NUL character.
+    """
+    refuse(
+        [
+            Flaw("holds a NUL character (U+0000), which cannot be stored", parameter=name)
+            for name, given in values.items()
+            if any("\0" in value for value in given)
+        ]
+    )

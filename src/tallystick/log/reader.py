@@ -10,10 +10,11 @@ import orjson
 
 from tallystick.database.pools import Database
 from tallystick.errors import GoneError, NotFoundError
+from tallystick.followers.model import LoggedEvent
 from tallystick.log import queries
 from tallystick.log.identity import parse_id
 from tallystick.log.queries import Chunk, Removed, StoredEvent, TimeWalk
-from tallystick.query.ast import Everything, Node, canonical, conjunction
+from tallystick.query.ast import Everything, Node, OccurredBetween, canonical, conjunction
 from tallystick.query.cursor import CursorCodec, Position
 from tallystick.query.predicate import Predicate, compile_predicate
 from tallystick.query.timestamps import moment
@@ -58,6 +59,13 @@ class ListQuery:
     after_seq: int = -1
     cursor: str | None = None
 
+    @property
+    def occurred(self) -> Node | None:
+        """The time range as a filter; None where it has no end."""
+        if self.from_us is None and self.to_us is None:
+            return None
+        return OccurredBetween(self.from_us, self.to_us)
+
 
 @dataclass(frozen=True, slots=True)
 class Page:
@@ -92,7 +100,7 @@ class FoundEvent:
     leaf_hash: bytes
 
 
-def answer_of(event: StoredEvent) -> bytes:
+def answer_of(event: StoredEvent | LoggedEvent) -> bytes:
     """An event as it is answered: the stored body with its place in front, nothing serialised again."""
     return b'{"seq":%d,"leaf_hash":"%s",%s' % (event.seq, event.leaf_hash.hex().encode(), event.body[1:])
 
@@ -219,8 +227,8 @@ class LogReader:
             raise missing from None
         found = await queries.read_places(self._database, log_id, [(place.seq, place.received_ms * 1000)])
         if not found:
-            if isinstance(narrowing, Everything) and await self._is_removed(log_id, place.seq):
-                raise GoneError("the event was removed by the tenant's retention or on order")
+            if isinstance(narrowing, Everything) and (reason := await self._why_removed(log_id, place.seq)) is not None:
+                raise GoneError(f"the event was removed: {reason}")
             raise missing
         (event,) = found
         body: Mapping[str, object] = orjson.loads(event.body)
@@ -228,9 +236,9 @@ class LogReader:
             raise missing
         return FoundEvent(answer_of(event), event.leaf_hash)
 
-    async def _is_removed(self, log_id: int, seq: int) -> bool:
+    async def _why_removed(self, log_id: int, seq: int) -> str | None:
         async with self._database.log_session(log_id) as connection:
-            return await queries.is_removed(connection, seq)
+            return await queries.why_removed(connection, seq)
 
     async def read_places(self, log_id: int, places: Sequence[tuple[int, int]]) -> dict[int, StoredEvent]:
         """Read events by seq and arrival (in Unix microseconds), in any order; those removed are left out.

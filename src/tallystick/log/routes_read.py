@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tallystick.auth.gate import Gate
-from tallystick.auth.operations import READ_EVENT
+from tallystick.auth.operations import EVENTS, Reading
 from tallystick.auth.routing import performs
 from tallystick.log.entity_tags import has_copy
 from tallystick.log.entrance import let_in
@@ -19,14 +19,14 @@ _JSON: Final = "application/json"
 _ETAG: Final = {"ETag": {"description": "The leaf hash, in quotes.", "schema": {"type": "string"}}}
 
 
-def read_routes(reader: LogReader, gate: Gate) -> APIRouter:
-    """The routes that read events."""
-    router = APIRouter(tags=["logs"])
+def read_routes(reader: LogReader, gate: Gate, of: Reading = EVENTS) -> APIRouter:
+    """The route that reads an event of a log."""
+    router = APIRouter(tags=[of.tag])
 
     @router.get(
-        "/logs/{event_id}",
-        operation_id=READ_EVENT.name,
-        summary="Read an event",
+        of.path + "/{event_id}",
+        operation_id=of.read.name,
+        summary="Read an event" if of is EVENTS else "Read an access event",
         response_model=Event,
         responses={
             200: {"headers": _ETAG, "content": {_JSON: {"example": EXAMPLE_EVENT}}},
@@ -35,14 +35,14 @@ def read_routes(reader: LogReader, gate: Gate) -> APIRouter:
         },
         openapi_extra={"parameters": list(EVENT_PARAMETERS)},
     )
-    @performs(READ_EVENT)
+    @performs(of.read)
     async def read_event(
         request: Request,
         event_id: Annotated[str, Path(description="The event's id.", examples=[EXAMPLE_EVENT["id"]])],
     ) -> Response:
         """One event, byte for byte as it was hashed. An event of another tenant is not found."""
-        access, _ = await let_in(gate, request, READ_EVENT, known=("tenant_id",))
-        event = await reader.get(access.events_log, access.narrowing, event_id)
+        access, _ = await let_in(gate, request, of.read, known=("tenant_id",))
+        event = await reader.get(access.log_id, access.narrowing, event_id)
         etag = f'"{event.leaf_hash.hex()}"'
         headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
         if has_copy(request, etag):

@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from tallystick.auth.access import Access
 from tallystick.auth.gate import Gate
-from tallystick.auth.model import Principal, client_of
+from tallystick.auth.model import Principal
 from tallystick.auth.operations import APPEND_EVENT, APPEND_EVENTS
 from tallystick.auth.permissions import Permission
 from tallystick.auth.routing import performs
@@ -30,11 +30,14 @@ from tallystick.log.retry_book import event_conflict
 from tallystick.log.schemas_write import BULK_BODY, EVENT_BODY, IDEMPOTENCY_KEY, ON_ERROR, BulkAnswer, StoredEvent
 from tallystick.log.turns import Turns, give_way
 from tallystick.log.writer import Writer
+from tallystick.privacy.masking.service import Masking
 from tallystick.settings import Settings
 
 _JSON: Final = "application/json"
 _SLICE: Final = 25
 """Events that are parsed or formed before the event loop gets its turn: less than a millisecond."""
+
+_TURN_SECONDS: Final = 0.002
 
 _SMALL_ARRAY_BYTES: Final = 64 * 1024
 """A JSON array up to here is parsed in one go, in less than a millisecond; a larger one element by element."""
@@ -46,10 +49,10 @@ _THREAD_BYTES: Final = 1024 * 1024
 _KEY: Final = re.compile(r'"(?P<quoted>[\x21\x23-\x7e]{1,255})"|(?P<bare>[\x21\x23-\x7e]{1,255})')
 
 
-def write_routes(writer: Writer, gate: Gate, settings: Settings) -> APIRouter:
+def write_routes(writer: Writer, gate: Gate, masking: Masking, settings: Settings) -> APIRouter:
     """The routes that append events."""
     router = APIRouter(tags=["logs"])
-    desk = _Desk(writer, gate, settings)
+    desk = _Desk(writer, gate, masking, settings)
 
     @router.post(
         "/logs",
@@ -94,9 +97,10 @@ def write_routes(writer: Writer, gate: Gate, settings: Settings) -> APIRouter:
 class _Desk:
     """Takes bodies in, and hands what they hold to the writer."""
 
-    def __init__(self, writer: Writer, gate: Gate, settings: Settings) -> None:
+    def __init__(self, writer: Writer, gate: Gate, masking: Masking, settings: Settings) -> None:
         self._writer = writer
         self._gate = gate
+        self._masking = masking
         self._settings = settings
         self._intake = Intake(settings.api.max_body_bytes, settings.api.body_timeout)
         self._turns = Turns()
@@ -111,21 +115,21 @@ class _Desk:
         access = await self._gate.authorise(principal, APPEND_EVENT, _tenant_of(value))
         await self._gate.charge(request, access, 1)
         fields, occurred_us = validate_event(value, self._settings.events, self._clock(access))
-        event = form_event(fields, occurred_us, tenant_id=access.tenant.id, author=_author(principal))
+        masker = await self._masking.of(access.tenant)
+        event = form_event(fields, occurred_us, tenant_id=access.tenant.id, author=_author(principal), masker=masker)
         key = await _request_key(request, principal, APPEND_EVENT.name, body)
         outcome = await self._writer.append(Append(access.events_log, (event,), _one_answer, key))
         first = outcome.stored[0] if outcome.stored else None
         event_id = first.id if first is not None else orjson.loads(outcome.answer)["id"]
-        elsewhere = "" if access.tenant.id == principal.default_tenant else f"?tenant_id={access.tenant.id}"
         return Response(
-            outcome.answer, 201, {"Location": f"{request.scope['path']}/{event_id}{elsewhere}"}, media_type=_JSON
+            outcome.answer, 201, {"Location": f"{request.scope['path']}/{event_id}{access.elsewhere}"}, media_type=_JSON
         )
 
     async def append_many(self, request: Request) -> Response:
         principal = await self._gate.authenticate(request)
         form = form_of(request, allowed=("json", "ndjson"))
         skip = _skips(request)
-        client = client_of(principal.issuer, principal.subject)
+        client = principal.client
         # Whoever has used up their share is refused before anything is read: the tenant is told by the body alone.
         await self._gate.charge(request, principal, 1)
         async with self._turns.admit(client):
@@ -172,12 +176,15 @@ class _Desk:
     async def _form(self, bulk: "_Bulk", access: Access) -> None:
         """Validate and form the events, in slices."""
         limits, clock = self._settings.events, self._clock(access)
-        author = _author(access.principal)
+        author, masker = _author(access.principal), await self._masking.of(access.tenant)
         default = access.principal.default_tenant
         salts = os.urandom(SALT_BYTES * len(bulk.values))
+        due = time.monotonic() + _TURN_SECONDS
         for index, value in enumerate(bulk.values):
-            if index % _SLICE == _SLICE - 1:
+            # What is masked may take much longer than most: a slice is bounded by the clock, too.
+            if index % _SLICE == _SLICE - 1 or time.monotonic() > due:
                 await give_way()
+                due = time.monotonic() + _TURN_SECONDS
             if index in bulk.unreadable:
                 continue
             try:
@@ -193,7 +200,9 @@ class _Desk:
                 continue
             bulk.indexes.append(index)
             salt = salts[index * SALT_BYTES : (index + 1) * SALT_BYTES]
-            bulk.events.append(form_event(fields, occurred_us, tenant_id=access.tenant.id, author=author, salt=salt))
+            bulk.events.append(
+                form_event(fields, occurred_us, tenant_id=access.tenant.id, author=author, masker=masker, salt=salt)
+            )
             bulk.values[index] = None
 
     def _clock(self, access: Access) -> Clock:
@@ -307,4 +316,4 @@ async def _request_key(request: Request, principal: Principal, operation: str, b
         await asyncio.to_thread(digest.update, body)
     else:
         digest.update(body)
-    return RequestKey(match["quoted"] or match["bare"], digest.digest(), client_of(principal.issuer, principal.subject))
+    return RequestKey(match["quoted"] or match["bare"], digest.digest(), principal.client)

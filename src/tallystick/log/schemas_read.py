@@ -5,6 +5,8 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tallystick.log.reader import DEFAULT_LIMIT, MAX_LIMIT
+
 
 class Wire(BaseModel):
     """What is answered, member by member."""
@@ -74,14 +76,39 @@ EXAMPLE_EVENT: Final[Mapping[str, Any]] = {
     "salt": "5f0c9a7be1d24c3380aa61f2",
 }
 
-TENANT_PARAMETER: Final[Mapping[str, Any]] = {
-    "name": "tenant_id",
-    "in": "query",
-    "description": "The tenant to read; the token's default when absent.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 63},
-    "example": "acme",
-}
 
+def query_parameter(name: str, description: str, schema: Mapping[str, Any], example: object = None) -> dict[str, Any]:
+    """A query parameter as OpenAPI describes it."""
+    shown = {} if example is None else {"example": example}
+    return {"name": name, "in": "query", "description": description, "schema": schema, **shown}
+
+
+def path_parameter(name: str, description: str, example: str) -> dict[str, Any]:
+    """A parameter of the path, any text, as OpenAPI describes it."""
+    schema = {"type": "string", "minLength": 1}
+    place = {"name": name, "in": "path", "required": True}
+    return {**place, "description": description, "schema": schema, "example": example}
+
+
+def page_parameters(what: str) -> tuple[dict[str, Any], ...]:
+    """The parameters that lead through the pages of a plain listing, as OpenAPI describes them.
+
+    Args:
+        what: What is listed.
+    """
+    sizes = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}
+    return (
+        query_parameter("limit", f"Most {what} to answer.", sizes),
+        query_parameter("cursor", "`next` or `prev` of an earlier page.", {"type": "string", "maxLength": 256}),
+    )
+
+
+TENANT_PARAMETER: Final[Mapping[str, Any]] = query_parameter(
+    "tenant_id",
+    "The tenant to read; the token's default when absent.",
+    {"type": "string", "minLength": 1, "maxLength": 63},
+    "acme",
+)
 
 EVENT_PARAMETERS: Final = ({**TENANT_PARAMETER},)
 """The query parameters of a single event, as OpenAPI describes them."""

@@ -1,0 +1,1 @@
+"""Retention, cleanup and their traces: what leaves the logs, when, why, and who is to forget it."""

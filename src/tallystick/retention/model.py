@@ -1,0 +1,129 @@
+"""What is to be removed, by which rule, and what must stay."""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Final, Literal, Protocol, TypeAlias
+
+RETENTION: Final = "retention"
+"""The reason that readers are told of what a tenant's policy removed."""
+
+Kind: TypeAlias = Literal["retention", "cleanup"]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How long a log is kept.
+
+    Attributes:
+        log_id: The log.
+        tenant_id: Whose it is.
+        name: `events` or `access`.
+        days: Days after which an event is removed; None is never.
+    """
+
+    log_id: int
+    tenant_id: str
+    name: str
+    days: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Something that is about to be removed.
+
+    Attributes:
+        kind: By which rule.
+        tenant_id: Whose it is.
+        log_id: The log.
+        log: That log's name.
+        arrived_before: Nothing that arrived later goes.
+        reason: What readers are told.
+        job_id: The job that removes it.
+        asked_by: Issuer and subject of who wants it.
+        asked: What else was asked for, as it was written.
+    """
+
+    kind: Kind
+    tenant_id: str
+    log_id: int
+    log: str
+    arrived_before: datetime
+    reason: str
+    job_id: str
+    asked_by: tuple[str, str]
+    asked: tuple[tuple[str, str], ...] = ()
+
+
+class RemovalRefusedError(Exception):
+    """Something that is about to be removed must stay; the message says why."""
+
+
+class Guard(Protocol):
+    """Is asked before each removal. A legal hold, an archive or a second pair of eyes would be one."""
+
+    async def check(self, plan: Plan) -> None:
+        """Let it pass, or not.
+
+        Raises:
+            RemovalRefusedError: It must stay.
+            UnavailableError: That cannot be said now: it is tried again later.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class MinimumRetention:
+    """For how many days each kind of log is kept at least: a guard that no tenant's setting and no request undercuts.
+
+    Attributes:
+        events: Days for what applications send.
+        access: Days for access logs.
+    """
+
+    events: int
+    access: int
+
+    def days_of(self, log: str) -> int:
+        """The least of a log, by its name."""
+        return self.access if log == "access" else self.events
+
+    def protected_from(self, log: str, today: date) -> datetime:
+        """What arrived at this moment or later stays."""
+        return midnight(today) - timedelta(days=self.days_of(log))
+
+    async def check(self, plan: Plan) -> None:
+        """See `Guard`."""
+        if plan.arrived_before > self.protected_from(plan.log, datetime.now(UTC).date()):
+            raise RemovalRefusedError(
+                f"events are kept for {self.days_of(plan.log)} days at least, as this installation is set"
+            )
+
+
+def midnight(day: date) -> datetime:
+    """When a day of UTC begins."""
+    return datetime.combine(day, time(), UTC)
+
+
+def cutoff(today: date, days: int) -> datetime:
+    """What arrived before this moment is no longer kept: so many whole days of UTC and the present one are."""
+    return midnight(today) - timedelta(days=days)
+
+
+class Trace(Protocol):
+    """The record of one removal, begun before it."""
+
+    async def told(self, events: int, first_seq: int | None, last_seq: int | None, leaves: list[str]) -> None:
+        """Record what came of it."""
+        ...
+
+
+class Tracing(Protocol):
+    """Records removals in the access log of the tenant."""
+
+    async def intend(self, plan: Plan) -> Trace:
+        """Record that something is about to be removed; on return that is durable.
+
+        Raises:
+            UnavailableError: It cannot be recorded: nothing may be removed.
+        """
+        ...

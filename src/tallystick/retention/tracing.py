@@ -1,0 +1,54 @@
+"""Records removals in the access log of the tenant: what is about to go, and what went."""
+
+from dataclasses import dataclass
+
+from tallystick.access_log.model import Actor, Deed
+from tallystick.access_log.service import AccessLog, Intent
+from tallystick.query.timestamps import format_moment
+from tallystick.retention.model import Plan, Trace
+
+_MOST_OBJECTS = 50
+
+
+class RecordedRemovals:
+    """Records them.
+
+    Args:
+        log: The recorder of this process.
+    """
+
+    def __init__(self, log: AccessLog) -> None:
+        self._log = log
+
+    async def intend(self, plan: Plan) -> Trace:
+        """See `Tracing`."""
+        asked = {
+            "kind": plan.kind,
+            "log": plan.log,
+            "reason": plan.reason,
+            "job_id": plan.job_id,
+            "arrived_before": format_moment(plan.arrived_before),
+            **dict(plan.asked),
+        }
+        deed = Deed("worker", "logs.remove", "log", plan.log, asked)
+        issuer, subject = plan.asked_by
+        intent = self._log.intend(Actor(issuer, subject), deed, await self._log.places(plan.tenant_id))
+        await intent.durable()
+        return _Recorded(intent)
+
+
+@dataclass(frozen=True, slots=True)
+class _Recorded:
+    """A removal whose intent is recorded."""
+
+    intent: Intent
+
+    async def told(self, events: int, first_seq: int | None, last_seq: int | None, leaves: list[str]) -> None:
+        told = {
+            "count": events,
+            "first_seq": first_seq,
+            "last_seq": last_seq,
+            "leaves": leaves[:_MOST_OBJECTS],
+            "objects": len(leaves),
+        }
+        self.intent.outcome("completed", told)
