@@ -10,8 +10,13 @@ from tallystick.export.columns import Table
 
 Format: TypeAlias = Literal["ndjson", "json", "csv"]
 Coding: TypeAlias = Literal["gzip", "zstd"]
+Compression: TypeAlias = Literal["none", "gzip", "zstd"]
 
 FORMATS: Final[Mapping[str, Format]] = {"ndjson": "ndjson", "json": "json", "csv": "csv"}
+
+COMPRESSIONS: Final[Mapping[str, Compression]] = {"none": "none", "gzip": "gzip", "zstd": "zstd"}
+
+_ENDINGS: Final[Mapping[Compression, str]] = {"none": "", "gzip": ".gz", "zstd": ".zst"}
 
 MEDIA_TYPES: Final[Mapping[Format, str]] = {
     "ndjson": "application/x-ndjson",
@@ -109,6 +114,16 @@ class _TableLayout:
 
     def end(self) -> bytes:
         return b""
+
+
+def file_ending(format_: Format, compression: Compression) -> str:
+    """What the name of a file of this kind ends with."""
+    return f".{format_}{_ENDINGS[compression]}"
+
+
+def media_type(format_: Format, compression: Compression) -> str:
+    """The type of a file of this kind: compressed, it is what the compression makes of it (RFC 6713, RFC 8878)."""
+    return MEDIA_TYPES[format_] if compression == "none" else f"application/{compression}"
 
 
 class Compressor(Protocol):

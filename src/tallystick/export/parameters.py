@@ -6,7 +6,7 @@ from typing import Final
 
 from tallystick.errors import Flaw
 from tallystick.export.columns import DEFAULT_COLUMNS, MAX_COLUMNS, check_column
-from tallystick.export.formats import FORMATS, Format
+from tallystick.export.formats import COMPRESSIONS, FORMATS, Compression, Format
 from tallystick.export.model import ExportQuery
 from tallystick.log.query_string import Values, choice, first, one, refuse
 from tallystick.search.parameters import LISTING, search_query, seq_or_none_yet
@@ -19,6 +19,9 @@ SELECTING: Final = tuple(name for name in LISTING if name not in _OF_PAGES)
 
 EXPORTING: Final = (*SELECTING, "format", "columns", "through_seq", "after_id")
 """Every parameter of an export."""
+
+STORING: Final = (*SELECTING, "format", "columns", "compression", "through_seq")
+"""Every parameter of an export into the object store."""
 
 SEVERAL: Final = (*ALTERNATIVES, "columns")
 """Those that may be repeated."""
@@ -46,6 +49,18 @@ def export_query(values: Values) -> ExportQuery:
             flaws.append(Flaw("is needed with `after_id`: the one that the export answered", parameter="through_seq"))
     refuse(flaws)
     return ExportQuery(search_query(values), format_, columns or DEFAULT_COLUMNS, through, after_id)
+
+
+def compression_of(values: Values) -> Compression:
+    """Read how an object is to be compressed.
+
+    Raises:
+        InvalidError: In no way that there is.
+    """
+    flaws: list[Flaw] = []
+    compression: Compression = one(values, "compression", partial(choice, COMPRESSIONS), "none", flaws)
+    refuse(flaws)
+    return compression
 
 
 def _columns(given: Sequence[str], flaws: list[Flaw]) -> tuple[str, ...]:

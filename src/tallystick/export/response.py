@@ -1,9 +1,8 @@
 """Sends an export, piece by piece, for as long as its client reads."""
 
 import asyncio
-from collections.abc import Callable, Mapping
-from http import HTTPStatus
-from typing import Any, Final
+from collections.abc import AsyncGenerator, Callable, Mapping
+from typing import Any, Final, Protocol
 
 import structlog
 from starlette.responses import Response
@@ -11,13 +10,25 @@ from starlette.types import Receive, Scope, Send
 
 from tallystick.errors import UnavailableError
 from tallystick.export.formats import Coding, compressor
-from tallystick.export.service import Export
 
 ABORT: Final = "tallystick.abort"
 """The ASGI extension by which a connection is broken off at once: its member `now` is a function that takes nothing."""
 
 _PART: Final = 64 * 1024
 """Bytes handed to the server at once: what a client that stops reading keeps in memory."""
+
+
+class Source(Protocol):
+    """What can be sent."""
+
+    @property
+    def pieces(self) -> AsyncGenerator[bytes]:
+        """The bytes, piece by piece; never an empty one."""
+        ...
+
+    async def aclose(self) -> None:
+        """Read no further."""
+        ...
 
 
 class ExportResponse(Response):
@@ -27,38 +38,50 @@ class ExportResponse(Response):
     tells from a whole one (RFC 9112 §8).
 
     Args:
-        export: What to send.
+        source: What to send.
         headers: Of the response.
         coding: How the body is compressed, or None.
         patience: Seconds in which a client must take 64 KiB.
         release: Called when all is over.
+        status: Of the response.
     """
 
     def __init__(
         self,
-        export: Export,
+        source: Source,
         headers: Mapping[str, str],
         coding: Coding | None,
         patience: float,
         release: Callable[[], None],
+        *,
+        status: int = 200,
     ) -> None:
-        self.status_code = HTTPStatus.OK
+        self.status_code = status
+        self.background = None
         self.init_headers(headers)
-        self._export = export
+        self._source = source
         self._coding: Coding | None = coding
         self._patience = patience
         self._release = release
+        self._ended: Callable[[bool, int], None] = _untold
+        self._sent = 0
         self._log: Any = structlog.get_logger("tallystick.export")
+
+    def on_end(self, ended: Callable[[bool, int], None]) -> None:
+        """Whom to tell, when all is over, whether the whole answer was sent, and of how many bytes."""
+        self._ended = ended
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""
         gone = asyncio.create_task(_disconnected(receive))
+        completed = False
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             if not scope["state"]["head"]:
                 await self._send(send, gone)
             if not gone.done():
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
+                completed = True
         except TimeoutError:
             self._log.warning("export_broken_off", reason="its client reads nothing")
             if ABORT in scope.get("extensions", {}):
@@ -68,8 +91,9 @@ class ExportResponse(Response):
             self._log.warning("export_broken_off", reason=error.slug)
         finally:
             gone.cancel()
+            self._ended(completed, self._sent)
             try:
-                await self._export.aclose()
+                await self._source.aclose()
             finally:
                 self._release()
 
@@ -85,7 +109,7 @@ class ExportResponse(Response):
 
     async def _next(self, gone: "asyncio.Task[None]") -> bytes | None:
         """The next piece; None where there is none, or nobody to send it to."""
-        piece = asyncio.ensure_future(anext(self._export.pieces, None))
+        piece = asyncio.ensure_future(anext(self._source.pieces, None))
         try:
             await asyncio.wait({piece, gone}, return_when=asyncio.FIRST_COMPLETED)
             return None if gone.done() else await piece
@@ -100,6 +124,11 @@ class ExportResponse(Response):
                 return
             async with asyncio.timeout(self._patience):
                 await send({"type": "http.response.body", "body": data[start : start + _PART], "more_body": True})
+            self._sent += len(data[start : start + _PART])
+
+
+def _untold(_: bool, __: int) -> None:  # noqa: FBT001  # as `on_end` has it
+    """Nobody is to be told."""
 
 
 async def _disconnected(receive: Receive) -> None:

@@ -9,42 +9,40 @@ from tallystick.export.columns import DEFAULT_COLUMNS, MAX_COLUMNS
 from tallystick.export.formats import FORMATS
 from tallystick.export.parameters import SELECTING
 from tallystick.log.identity import MAX_SEQ
-from tallystick.log.schemas_read import EXAMPLE_EVENT
+from tallystick.log.schemas_read import EXAMPLE_EVENT, query_parameter
 from tallystick.search.schemas import LIST_PARAMETERS
 
 THROUGH_HEADER: Final = "Tallystick-Through-Seq"
 
 EXPORT_PARAMETERS: Final = (
-    {
-        "name": "format",
-        "in": "query",
-        "description": "One event a line, one JSON document, or a table.",
-        "schema": {"type": "string", "enum": list(FORMATS), "default": "ndjson"},
-        "example": "ndjson",
-    },
+    query_parameter(
+        "format",
+        "One event a line, one JSON document, or a table.",
+        {"type": "string", "enum": list(FORMATS), "default": "ndjson"},
+        "ndjson",
+    ),
     *({**each} for each in LIST_PARAMETERS if each["name"] in SELECTING),
     {
-        "name": "columns",
-        "in": "query",
-        "description": "Of CSV: fields, or paths such as `metadata.amount`, in the order wanted.",
-        "schema": {"type": "array", "maxItems": MAX_COLUMNS, "items": {"type": "string", "minLength": 1}},
+        **query_parameter(
+            "columns",
+            "Of CSV: fields, or paths such as `metadata.amount`, in the order wanted.",
+            {"type": "array", "maxItems": MAX_COLUMNS, "items": {"type": "string", "minLength": 1}},
+        ),
         "style": "form",
         "explode": False,
     },
-    {
-        "name": "after_id",
-        "in": "query",
-        "description": "To go on with an export that was broken off: the `id` of the last event that arrived whole."
+    query_parameter(
+        "after_id",
+        "To go on with an export that was broken off: the `id` of the last event that arrived whole."
         " Repeat the other parameters, and name `through_seq`.",
-        "schema": {"type": "string", "format": "uuid"},
-    },
-    {
-        "name": "through_seq",
-        "in": "query",
-        "description": "No event after this seq; the newest of the log when absent. To go on: what the header"
+        {"type": "string", "format": "uuid"},
+    ),
+    query_parameter(
+        "through_seq",
+        "No event after this seq; the newest of the log when absent. To go on: what the header"
         f" `{THROUGH_HEADER}` answered.",
-        "schema": {"type": "integer", "minimum": -1, "maximum": MAX_SEQ},
-    },
+        {"type": "integer", "minimum": -1, "maximum": MAX_SEQ},
+    ),
 )
 """The query parameters of an export, as OpenAPI describes them."""
 

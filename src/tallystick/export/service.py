@@ -1,17 +1,17 @@
 """Reads exports page by page, each page a short transaction: a slow client holds no snapshot of the database."""
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncGenerator, Generator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import AsyncGenerator
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from time import monotonic
 from typing import Final, cast
 
 import orjson
 
 from tallystick.database.pools import Database
-from tallystick.errors import Flaw, GoneError, InvalidError, NotFoundError, OverloadedError, SearchDownError
+from tallystick.errors import Flaw, GoneError, InvalidError, NotFoundError, SearchDownError
+from tallystick.export.admission import Admission
 from tallystick.export.formats import Layout, layout
 from tallystick.export.model import ExportQuery
 from tallystick.log.lines import Extent, Place, occurred_before, read_lines
@@ -28,24 +28,44 @@ _BEHIND_SECONDS: Final = 60
 """How long an export that has begun waits for an index that fell behind."""
 
 
-@dataclass(frozen=True, slots=True)
 class Export:
     """An export that can be sent.
+
+    Args:
+        through: It is complete through this seq.
+        written: How pages are written.
+        first: The first page, empty where there is none.
+        pages: Those after it.
 
     Attributes:
         through: It is complete through this seq; -1 for an empty log. Later events are not in it.
         pieces: Its bytes, piece by piece; never an empty one.
-        pages: What they are made of.
+        events: How many events are in the pieces so far.
     """
 
-    through: int
-    pieces: AsyncGenerator[bytes]
-    pages: AsyncGenerator[bytes]
+    def __init__(self, through: int, written: Layout, first: bytes, pages: AsyncGenerator[bytes]) -> None:
+        self.through = through
+        self.events = 0
+        self.pieces = self._pieces(written, first)
+        self._pages = pages
 
     async def aclose(self) -> None:
         """Read no further; whatever was being read is given up."""
         await self.pieces.aclose()
-        await self.pages.aclose()
+        await self._pages.aclose()
+
+    async def _pieces(self, written: Layout, first: bytes) -> AsyncGenerator[bytes]:
+        if begun := written.begin():
+            yield begun
+        lines = first
+        while lines:
+            for piece in written.page(lines):
+                yield piece
+                await give_way()
+            self.events += lines.count(b"\n") + 1
+            lines = await anext(self._pages, b"")
+        if ended := written.end():
+            yield ended
 
 
 class ExportService:
@@ -55,7 +75,7 @@ class ExportService:
         database: Whose reader role reads what has no filters.
         reader: Reads the event that an export goes on after.
         search: Finds what has filters.
-        most: Exports that may be on their way at once; they share one process with everything else.
+        most: Exports that may be let in at once; they share one process with everything else.
     """
 
     def __init__(self, database: Database, reader: LogReader, search: SearchService, most: int) -> None:
@@ -63,12 +83,10 @@ class ExportService:
         self._source = LogSource(database)
         self._reader = reader
         self._search = search
-        self._most = most
-        self._running: Counter[str] = Counter()
+        self._admission = Admission(most, "too many exports are on their way in this process; try again")
 
-    @contextmanager
-    def admitted(self, client: str) -> Generator[None]:
-        """Let an export in until the block ends. Nobody gets all the places, unless there is but one.
+    def admitted(self, client: str) -> AbstractContextManager[None]:
+        """Let an export in until the block ends.
 
         Args:
             client: Who asks for it.
@@ -76,15 +94,19 @@ class ExportService:
         Raises:
             OverloadedError: As many as may be are on their way, of all clients or of this one.
         """
-        if self._running.total() >= self._most or self._running[client] >= max(1, self._most - 1):
-            raise OverloadedError("too many exports are on their way in this process; try again", retry_after=5)
-        self._running[client] += 1
-        try:
-            yield
-        finally:
-            self._running[client] -= 1
-            if not self._running[client]:
-                del self._running[client]
+        return self._admission.admitted(client)
+
+    async def end_of(self, log_id: int, query: ExportQuery) -> int:
+        """Settle the seq that an export is complete through: the one asked for, or else the newest.
+
+        Raises:
+            InvalidError: It lies beyond the log.
+            DatabaseDownError: PostgreSQL does not answer.
+        """
+        newest = await self._source.size(log_id) - 1
+        if query.through is not None and query.through > newest:
+            refuse([Flaw(f"must be up to {newest}, the newest seq of this log", parameter="through_seq")])
+        return newest if query.through is None else query.through
 
     async def open(self, log_id: int, narrowing: Node, query: ExportQuery) -> Export:
         """Begin an export; its first page is read, so that what cannot be answered is refused before anything is sent.
@@ -101,11 +123,7 @@ class ExportService:
             SearchDownError: The index does not answer, or is too far behind.
             DatabaseDownError: PostgreSQL does not answer.
         """
-        newest = await self._source.size(log_id) - 1
-        through = newest if query.through is None else query.through
-        if through > newest:
-            flaw = Flaw(f"must be up to {newest}, the newest seq of this log", parameter="through_seq")
-            refuse([flaw])
+        through = await self.end_of(log_id, query)
         after = None if query.after_id is None else await self._place_of(log_id, narrowing, query.after_id)
         wanted = conjunction(query.search.listing.filters, query.search.text, narrowing)
         bounds = (query.search.listing.to_us, await occurred_before(self._database, log_id, through))
@@ -123,7 +141,7 @@ class ExportService:
             pages = self._found(log_id, narrowing, replace(query.search, listing=listing), through, after)
         first = await anext(pages, b"")
         written = layout(query.format, through, query.columns, goes_on=after is not None)
-        return Export(through, _pieces(written, first, pages), pages)
+        return Export(through, written, first, pages)
 
     async def _place_of(self, log_id: int, narrowing: Node, event_id: str) -> Place:
         try:
@@ -155,16 +173,3 @@ class ExportService:
                 return
             last = found.looked_at[-1]
             after = (last.occurred_us, last.seq)
-
-
-async def _pieces(written: Layout, first: bytes, pages: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
-    if begun := written.begin():
-        yield begun
-    lines = first
-    while lines:
-        for piece in written.page(lines):
-            yield piece
-            await give_way()
-        lines = await anext(pages, b"")
-    if ended := written.end():
-        yield ended

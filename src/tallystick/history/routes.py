@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from tallystick.auth.gate import Gate
 from tallystick.auth.operations import CORRELATE_EVENTS, READ_HISTORY
+from tallystick.auth.recording import record_of
 from tallystick.auth.routing import performs
 from tallystick.errors import Flaw
 from tallystick.history.parameters import BY, RESOURCE, known_without, query_by_time, resource_of
@@ -22,7 +23,7 @@ from tallystick.history.schemas import (
 from tallystick.history.service import changes_of
 from tallystick.log.entrance import let_in
 from tallystick.log.query_string import choice, one, refuse
-from tallystick.search.pages import JSON, page_response
+from tallystick.search.pages import JSON, page_response, told_of
 from tallystick.search.parameters import SEVERAL
 from tallystick.search.schemas import DOWN, LINK, EventList
 from tallystick.search.service import SearchService
@@ -58,6 +59,7 @@ def history_routes(service: SearchService, gate: Gate) -> APIRouter:
         refuse(flaws)
         query = query_by_time(values, {field: request.path_params["correlation_id"]})
         found = await service.page(access.events_log, access.narrowing, query)
+        record_of(request).tell(**told_of(found.page.items))
         return page_response(request, found)
 
     @router.get(
@@ -78,6 +80,7 @@ def history_routes(service: SearchService, gate: Gate) -> APIRouter:
         access, values = await let_in(gate, request, READ_HISTORY, known=_HISTORY, several=SEVERAL)
         query = query_by_time(values, resource_of(request))
         found = await service.page(access.events_log, access.narrowing, query)
+        record_of(request).tell(**told_of(found.page.items))
         return page_response(request, found, {"changes": await changes_of(found.page.items)})
 
     return router

@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 from pydantic import Field
 
 from tallystick.history.parameters import BY, BY_TIME, RESOURCE, known_without
-from tallystick.log.schemas_read import EXAMPLE_EVENT, Wire
+from tallystick.log.schemas_read import EXAMPLE_EVENT, Wire, path_parameter, query_parameter
 from tallystick.search.schemas import LIST_PARAMETERS, EventList
 
 
@@ -28,18 +28,6 @@ class ResourceHistory(EventList):
     )
 
 
-def _path(name: str, description: str, example: object) -> dict[str, Any]:
-    schema = {"type": "string", "minLength": 1}
-    return {
-        "name": name,
-        "in": "path",
-        "required": True,
-        "description": description,
-        "schema": schema,
-        "example": example,
-    }
-
-
 def _listing_without(*names: str) -> list[dict[str, Any]]:
     """The parameters of a listing by time, the oldest first unless asked otherwise."""
     kept = [{**each} for each in LIST_PARAMETERS if each["name"] in known_without(*names)]
@@ -54,21 +42,20 @@ def _listing_without(*names: str) -> list[dict[str, Any]]:
 
 
 CORRELATED_PARAMETERS: Final = (
-    _path("correlation_id", "The request's or session's id, exactly.", "req-7d1c"),
-    {
-        "name": "by",
-        "in": "query",
-        "description": "The field that the id is of. To filter by the other one, too, name it.",
-        "schema": {"type": "string", "enum": list(BY), "default": "request_id"},
-        "example": "request_id",
-    },
+    path_parameter("correlation_id", "The request's or session's id, exactly.", "req-7d1c"),
+    query_parameter(
+        "by",
+        "The field that the id is of. To filter by the other one, too, name it.",
+        {"type": "string", "enum": list(BY), "default": "request_id"},
+        "request_id",
+    ),
     *_listing_without(),
 )
 """The parameters of what is correlated, as OpenAPI describes them."""
 
 HISTORY_PARAMETERS: Final = (
-    _path("resource_type", "Kind of the resource, exactly; a slash in it is written %2F.", "invoice"),
-    _path("resource_id", "Which one of that kind, exactly.", "inv-2026-0815"),
+    path_parameter("resource_type", "Kind of the resource, exactly; a slash in it is written %2F.", "invoice"),
+    path_parameter("resource_id", "Which one of that kind, exactly.", "inv-2026-0815"),
     *_listing_without(*RESOURCE),
 )
 """The parameters of a history, as OpenAPI describes them."""

@@ -10,9 +10,9 @@ from tallystick.followers.leases import hold
 from tallystick.followers.model import RestartLogError, Source, Stretch
 from tallystick.jobs.model import Job, JobFailedError, Progress
 from tallystick.jobs.service import JobService
-from tallystick.ports import CorruptIndexError, IndexBehindError, SearchIndex
+from tallystick.ports import CorruptIndexError, ForgettingIndex, IndexBehindError, SearchIndex
 from tallystick.search.follower import NAME, documents_of
-from tallystick.search.queries import tenant_of
+from tallystick.search.queries import removed_of, tenant_of
 
 REBUILD_INDEX: Final = "rebuild_index"
 """The kind of these jobs."""
@@ -33,7 +33,9 @@ class IndexRebuild:
         batch_events: Most events that are indexed together.
     """
 
-    def __init__(self, index: SearchIndex, source: Source, database: Database, *, batch_events: int = 10_000) -> None:
+    def __init__(
+        self, index: ForgettingIndex, source: Source, database: Database, *, batch_events: int = 10_000
+    ) -> None:
         self._index = index
         self._source = source
         self._database = database
@@ -48,6 +50,10 @@ class IndexRebuild:
         # The follower must not append to the index that is about to go.
         async with hold(self._database, NAME, job.log_id) as lease:
             through = await self._fill(job.log_id, filling, progress)
+            # What was removed since it was filled in, of which the index that goes was told.
+            async with self._database.worker_session() as connection:
+                removed = await removed_of(connection, job.log_id)
+            await self._index.forget(job.log_id, removed, generation=filling.generation)
             await self._index.swap(job.log_id, filling.generation)
             await lease.move(through)
 
@@ -74,9 +80,11 @@ class IndexRebuild:
                 through, received_us = restart.after, None
                 continue
             through, received_us = stretch.through, stretch.received_us
-            await progress.report(through + 1, max(await self._source.size(log_id), through + 1), {})
-            if stretch.ended:
+            done = through + 1
+            if stretch.ended:  # what came since is for the follower
+                await progress.report(done, done, {})
                 return through
+            await progress.report(done, max(await self._source.size(log_id), done), {})
 
 
 async def request_rebuild(database: Database, jobs: JobService, log_id: int) -> None:

@@ -1,6 +1,6 @@
 """A page of events as it is answered."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlencode
@@ -52,6 +52,14 @@ def page_response(request: Request, found: SearchPage, beside: Mapping[str, obje
     ]
     headers = {"Link": ", ".join(links)} if links else {}
     return Response(page_bytes(found, beside), headers=headers, media_type=JSON)
+
+
+def told_of(items: Sequence[bytes]) -> dict[str, object]:
+    """What the access log says of a page: how many events it shows, and the seq of the last of them."""
+    if not items:
+        return {"count": 0}
+    last = items[-1]
+    return {"count": len(items), "last_seq": int(last[len(b'{"seq":') : last.index(b",")])}
 
 
 def _path(request: Request) -> str:

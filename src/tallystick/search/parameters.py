@@ -1,7 +1,7 @@
 """What is asked of a listing: read from a query string, or from a JSON body of the same names."""
 
 import re
-from collections.abc import Generator, Mapping
+from collections.abc import Container, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Final, cast
@@ -86,8 +86,13 @@ def _truth(text: str) -> bool:
     return _TRUTHS[text]
 
 
-def body_values(body: object) -> Values:
-    """Read a JSON body whose members are the parameters of a listing; one that may be repeated may be an array.
+def body_values(body: object, known: Sequence[str] = LISTING, several: Container[str] = SEVERAL) -> Values:
+    """Read a JSON body whose members are parameters; one that may be repeated may be an array.
+
+    Args:
+        body: As parsed.
+        known: Every member that there may be; those of a listing when not given.
+        several: Those of them that may be repeated.
 
     Raises:
         InvalidError: With a flaw for each member that is not known, or of another type.
@@ -102,7 +107,7 @@ def body_values(body: object) -> Values:
         except ValueError as error:
             flaws.append(Flaw(str(error), parameter=name))
     refuse(flaws)
-    return group(items, LISTING, SEVERAL)
+    return group(items, known, several)
 
 
 @contextmanager
@@ -118,7 +123,7 @@ def flaws_in_body() -> Generator[None]:
         raise InvalidError("the body is not valid; each entry of `errors` names a place to mend", flaws=flaws) from None
 
 
-_NUMBERS: Final = ("limit", "after_seq")
+_NUMBERS: Final = ("limit", "after_seq", "through_seq")
 
 
 def _texts(value: object, *, whole: bool, truth: bool) -> list[str]:

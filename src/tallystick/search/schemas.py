@@ -7,7 +7,7 @@ from pydantic import Field
 
 from tallystick.log.identity import MAX_SEQ
 from tallystick.log.reader import DEFAULT_LIMIT, MAX_LIMIT
-from tallystick.log.schemas_read import TENANT_PARAMETER, Event, Wire
+from tallystick.log.schemas_read import TENANT_PARAMETER, Event, Wire, query_parameter
 from tallystick.query.ast import SEVERITIES
 from tallystick.query.parser import MAX_LENGTH
 from tallystick.search.parameters import ORDERS
@@ -61,14 +61,9 @@ class EventList(Wire):
     )
 
 
-def _parameter(name: str, description: str, schema: Mapping[str, Any], example: object = None) -> dict[str, Any]:
-    shown = {} if example is None else {"example": example}
-    return {"name": name, "in": "query", "description": description, "schema": schema, **shown}
-
-
 def _several(name: str, description: str, example: str, items: Mapping[str, Any] | None = None) -> dict[str, Any]:
     schema = {"type": "array", "maxItems": 100, "items": items or {"type": "string", "minLength": 1}}
-    several = _parameter(name, f"{description} Repeated: any of them.", schema, [example])
+    several = query_parameter(name, f"{description} Repeated: any of them.", schema, [example])
     return {**several, "style": "form", "explode": True}
 
 
@@ -77,38 +72,38 @@ _SEVERITY: Final = {"type": "string", "enum": list(SEVERITIES)}
 
 LIST_PARAMETERS: Final = (
     {**TENANT_PARAMETER},
-    _parameter(
+    query_parameter(
         "q",
         'Words, "phrases", begin*, field:value, ranges, AND, OR, NOT and parentheses: see the query language.',
         {"type": "string", "minLength": 1, "maxLength": MAX_LENGTH},
         'approve* AND metadata.amount:>=1000 NOT user_id:"maria@acme.example"',
     ),
-    _parameter("from", "Occurred at or after: RFC 3339 with an offset.", _MOMENT, "2026-11-23T00:00:00Z"),
-    _parameter("to", "Occurred before: RFC 3339 with an offset.", _MOMENT, "2026-11-25T00:00:00Z"),
-    _parameter(
+    query_parameter("from", "Occurred at or after: RFC 3339 with an offset.", _MOMENT, "2026-11-23T00:00:00Z"),
+    query_parameter("to", "Occurred before: RFC 3339 with an offset.", _MOMENT, "2026-11-25T00:00:00Z"),
+    query_parameter(
         "order",
         "By occurrence, the newest or the oldest first, ties by seq; or by seq, for those who keep a copy.",
         {"type": "string", "enum": list(ORDERS), "default": "newest"},
         "newest",
     ),
-    _parameter(
+    query_parameter(
         "after_seq",
         "With order=seq: where to start, exclusive; -1 is the beginning. To go on: the last item's `seq`, or the"
         " answer's `after_seq`.",
         {"type": "integer", "minimum": -1, "maximum": MAX_SEQ, "default": -1},
     ),
-    _parameter(
+    query_parameter(
         "limit",
         "Most events of a page. A page of large events may end before.",
         {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
         DEFAULT_LIMIT,
     ),
-    _parameter(
+    query_parameter(
         "cursor",
         "`next` or `prev` of a page of this query. Repeat the query's other parameters; only `limit` may change.",
         {"type": "string", "maxLength": 256},
     ),
-    _parameter(
+    query_parameter(
         "highlight",
         "Whether to tell where the words of `q` stand in each event.",
         {"type": "boolean", "default": False},
@@ -122,13 +117,13 @@ LIST_PARAMETERS: Final = (
     _several("event_id", "The client's own id of the event, exactly.", "billing-000042"),
     _several("user_agent", "The client program, exactly.", "billing/2.1"),
     _several("severity", "How much it matters.", "ERROR", _SEVERITY),
-    _parameter("min_severity", "At least this severity.", _SEVERITY, "WARNING"),
+    query_parameter("min_severity", "At least this severity.", _SEVERITY, "WARNING"),
     _several("ip", "Came from this address or network (CIDR), IPv4 or IPv6.", "203.0.113.0/24"),
 )
 """The query parameters of a listing, as OpenAPI describes them."""
 
 
-def _member(parameter: Mapping[str, Any]) -> dict[str, Any]:
+def body_member(parameter: Mapping[str, Any]) -> dict[str, Any]:
     """A parameter as a member of a JSON body: one that may be repeated is a string or an array of them."""
     schema: Mapping[str, Any] = parameter["schema"]
     if schema["type"] == "array":
@@ -140,7 +135,7 @@ def _member(parameter: Mapping[str, Any]) -> dict[str, Any]:
 SEARCH_BODY: Final[Mapping[str, Any]] = {
     "type": "object",
     "additionalProperties": False,
-    "properties": {parameter["name"]: _member(parameter) for parameter in LIST_PARAMETERS},
+    "properties": {parameter["name"]: body_member(parameter) for parameter in LIST_PARAMETERS},
 }
 """The JSON body of a search, as OpenAPI describes it."""
 

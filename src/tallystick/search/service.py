@@ -1,22 +1,22 @@
 """Answers listings: filters and words from the index and the tail behind it, everything else from the log itself."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, cast
 
 import orjson
 
-from tallystick.errors import SearchDownError
 from tallystick.log.queries import StoredEvent
 from tallystick.log.reader import PAGE_BYTES, ListQuery, LogReader, Page, answer_of, binding_of
-from tallystick.ports import CorruptIndexError, Hit, Hits, SearchIndex, SearchOrder, SearchRequest
-from tallystick.query.ast import Everything, Node, OccurredBetween, conjunction
+from tallystick.ports import Hit, SearchIndex, SearchOrder, SearchRequest
+from tallystick.query.ast import Everything, Node, conjunction
 from tallystick.query.cursor import CursorCodec, Position
 from tallystick.query.highlighting import highlight, words_of
 from tallystick.query.lowering import lower
 from tallystick.query.matching import Prepared, compile_terms
 from tallystick.query.predicate import Predicate, compile_predicate
+from tallystick.search.damage import ReportDamage, damage_reported
 from tallystick.search.model import Found, SearchPage, SearchQuery
 from tallystick.search.tail import Tails
 
@@ -24,9 +24,6 @@ _BODIES: Final = 200
 """Bodies that are read at once."""
 
 _Body = Mapping[str, object]
-
-ReportDamage = Callable[[int], Awaitable[None]]
-"""Sees to it that the damaged index of a log is made anew."""
 
 
 class SearchService:
@@ -95,11 +92,12 @@ class SearchService:
             DatabaseDownError: PostgreSQL does not answer.
         """
         listing = query.listing
-        wanted = conjunction(listing.filters, query.text, narrowing, _occurred(listing))
+        wanted = conjunction(listing.filters, query.text, narrowing, listing.occurred)
         order: SearchOrder = "newest" if listing.order == "newest" else "oldest"
         # The last place is not read: it only tells that there is more.
         request = SearchRequest(lower(wanted), order, listing.limit + 1, after)
-        hits, head = await asyncio.gather(self._ask(log_id, request), self._tails.head(log_id))
+        async with damage_reported(self._report_damage, log_id):
+            hits, head = await asyncio.gather(self._index.search(log_id, request), self._tails.head(log_id))
         since_us = max((hit.received_us for hit in hits.hits), default=None)
         tail = await self._tails.between(log_id, hits.through, head, since_us)
         places = _merge(hits.hits, tail.documents, request)
@@ -119,13 +117,6 @@ class SearchService:
         items = tuple(map(answer_of, reversed(found.events) if backwards else found.events))
         page = Page(items, next=back, prev=onward) if backwards else Page(items, next=onward, prev=back)
         return SearchPage(page, found.indexed_through, found.complete)
-
-    async def _ask(self, log_id: int, request: SearchRequest) -> Hits:
-        try:
-            return await self._index.search(log_id, request)
-        except CorruptIndexError as error:
-            await self._report_damage(log_id)
-            raise SearchDownError("the search index is damaged and is being made anew", retry_after=5) from error
 
     async def _read(
         self, log_id: int, places: list[Hit], judge: Predicate | None
@@ -166,12 +157,6 @@ def _judge(listing: ListQuery, narrowing: Node) -> Predicate | None:
     """What each body must pass: what the index claims of filters is checked; what of words, the engines agree about."""
     judged = conjunction(listing.filters, narrowing)
     return None if isinstance(judged, Everything) else compile_predicate(judged)
-
-
-def _occurred(listing: ListQuery) -> Node | None:
-    if listing.from_us is None and listing.to_us is None:
-        return None
-    return OccurredBetween(listing.from_us, listing.to_us)
 
 
 def _merge(hits: Iterable[Hit], tail: list[Prepared], request: SearchRequest) -> list[Hit]:

@@ -1,0 +1,100 @@
+"""SQL that reads rollups."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+import asyncpg
+
+from tallystick.database.pools import Connection
+from tallystick.errors import Flaw, InvalidError
+from tallystick.query.facets import Facet
+from tallystick.query.timestamps import moment
+from tallystick.stats.model import KINDS, By, KindFilter, Period, Piece
+
+_COUNT: Final = """
+    with kind as materialized (
+        select piece.bucket, action, resource_type, severity, sum(events) as events
+          from unnest($1::smallint[], $2::timestamptz[], $3::timestamptz[], $4::int[])
+               as piece (minutes, begins, ends, bucket)
+          join tallystick.log_rollups rollup
+            on rollup.minutes = piece.minutes and rollup.starts_at >= piece.begins and rollup.starts_at < piece.ends
+         where ($5::text[] is null or action = any ($5))
+           and ($6::text[] is null or resource_type = any ($6))
+           and ($7::text[] is null or severity = any ($7))
+         group by piece.bucket, action, resource_type, severity)
+    select bucket, action, resource_type, severity, events
+      from (select bucket, action, resource_type, severity, sum(events)::bigint as events,
+                   row_number() over (partition by grouping(bucket, action, resource_type, severity)
+                                      order by sum(events) desc,
+                                               coalesce(action, resource_type, severity) collate "C") as place
+              from kind
+             group by grouping sets ((bucket), (action), (resource_type), (severity))) as counted
+     where bucket is not null or place <= $8"""
+
+
+async def rolled_up_through(connection: Connection) -> int:
+    """The last seq of the session's log that its rollups count; -1 for none."""
+    return await connection.fetchval("select coalesce((select seq from tallystick.log_rolled_up), -1)")
+
+
+async def count(
+    connection: Connection, covered: Sequence[Piece], filters: KindFilter, buckets: int, most: int
+) -> tuple[list[int], dict[By, list[tuple[str, int]]]]:
+    """Count the events of the session's log in each of so many buckets, and by each part of their kind.
+
+    Returns:
+        The counts of the buckets, and for each of `KINDS` its most frequent values.
+    """
+    # Piece by piece: a join by hash compares every row with every piece.
+    await connection.execute("set local enable_hashjoin = off; set local enable_mergejoin = off")
+    found = await connection.fetch(
+        _COUNT, *_arrays(covered), [piece.bucket for piece in covered], *_values(filters), most
+    )
+    counts = [0] * buckets
+    lists: dict[By, list[tuple[str, int]]] = {by: [] for by in KINDS}
+    for bucket, *values, events in found:
+        if bucket is not None:
+            counts[bucket] = events
+            continue
+        for by, value in zip(KINDS, values, strict=True):
+            if value is not None:
+                lists[by].append((value, events))
+    for shown in lists.values():
+        shown.sort(key=lambda item: (-item[1], item[0]))
+    return counts, lists
+
+
+async def rank(connection: Connection, log_id: int, period: Period, facet: Facet, most: int) -> list[tuple[str, int]]:
+    """The most frequent values of a facet in the session's log, as `query.facets` writes them, and their events.
+
+    Raises:
+        InvalidError: It took longer than the database gives a statement, as with very many values about equally
+            frequent. Not an outage: whoever asks again without waiting would keep the database at it.
+    """
+    try:
+        found = await connection.fetch(
+            "select name, events from tallystick.rank_facet($1, $2, $3, $4, $5)",
+            log_id,
+            facet,
+            moment(period.from_us),
+            moment(period.to_us),
+            most,
+        )
+    except asyncpg.QueryCanceledError as error:
+        flaw = Flaw("could not be ranked in the time that a statement has; ask for a shorter period", parameter="by")
+        raise InvalidError("this takes too long to count", flaws=[flaw]) from error
+    return [(name, events) for name, events in found]
+
+
+def _arrays(covered: Sequence[Piece]) -> tuple[list[int], list[datetime], list[datetime]]:
+    return (
+        [piece.minutes for piece in covered],
+        [moment(piece.from_us) for piece in covered],
+        [moment(piece.to_us) for piece in covered],
+    )
+
+
+def _values(filters: KindFilter) -> list[list[str] | None]:
+    wanted = (filters.actions, filters.resource_types, filters.severities)
+    return [None if values is None else sorted(values) for values in wanted]

@@ -1,0 +1,1 @@
+"""Streams: what is stored in a log, sent to whoever watches it, as it is stored."""
