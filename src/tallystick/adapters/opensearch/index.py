@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final, Self
 
 import structlog
@@ -9,8 +10,11 @@ from opensearchpy import NotFoundError, RequestError
 
 from tallystick.adapters.opensearch.bulk import Bulk, operation
 from tallystick.adapters.opensearch.connection import connect, error_type, outage_told
+from tallystick.adapters.opensearch.counting import aggregations, newest_seq, read_counts
 from tallystick.adapters.opensearch.layout import Names, Place, lead_away, read_places
 from tallystick.adapters.opensearch.schema import (
+    COLUMNS_SINCE,
+    MARKERS,
     MOST_EXPANSIONS,
     Dsl,
     begun_phrases,
@@ -23,6 +27,7 @@ from tallystick.adapters.opensearch.searching import (
     ANSWERED,
     Answer,
     Marker,
+    count_search,
     has_gap,
     marker_operations,
     markers_search,
@@ -31,7 +36,16 @@ from tallystick.adapters.opensearch.searching import (
     vouched,
 )
 from tallystick.errors import SearchDownError
-from tallystick.ports import CorruptIndexError, Hits, IndexBehindError, IndexState, SearchRequest, endless_phrase
+from tallystick.ports import (
+    CorruptIndexError,
+    CountRequest,
+    Counts,
+    Hits,
+    IndexBehindError,
+    IndexState,
+    SearchRequest,
+    endless_phrase,
+)
 from tallystick.query.terms import Document, TermQuery
 from tallystick.settings import SearchSettings
 
@@ -40,6 +54,9 @@ _PARTS: Final = 4
 
 _REMOVAL_SECONDS: Final = 600.0
 """A removal that takes longer goes on without us; whoever asked for it asks again."""
+
+_RANGES: Final = 500
+"""Ranges of seqs that one request removes."""
 
 _SWAP_SECONDS: Final = 20.0
 """How long a swap waits for what it removes. What is left then is removed by the next swap or drop of the log."""
@@ -118,22 +135,54 @@ class OpenSearchIndex:
             await self._refuse_endless(log_id, alias, request.query)
             bound: int | None = None
             while True:
-                answer = await self._ask(alias, page_search(request, query, bound))
-                if has_gap(answer.markers.values()):
-                    await self._markers(log_id, alias)  # a copy that is behind has one, too
-                through = vouched(answer.markers.values())
-                through = through if bound is None else min(through, bound)
+                answer, through = await self._vouched(log_id, alias, page_search(request, query, bound), bound)
                 hits = tuple(hit for hit in answer.hits if hit.seq <= through)
                 if len(hits) == len(answer.hits) or len(hits) >= request.limit:
                     return Hits(hits[: request.limit], through)
                 bound = through  # what is being written right now took room on the page
 
+    async def count(self, log_id: int, request: CountRequest) -> Counts:
+        """See `EventCounter`."""
+        alias = self._names(log_id).live
+        query, asked = compile_query(log_id, request.query), aggregations(request)
+        with outage_told():
+            await self._refuse_endless(log_id, alias, request.query)
+            bound: int | None = None
+            while True:
+                answer, through = await self._vouched(log_id, alias, count_search(query, asked, bound), bound)
+                if newest_seq(answer.aggregations) <= through:
+                    return read_counts(request, answer.aggregations, through)
+                bound = through  # what is being written right now was counted
+
+    async def forget(self, log_id: int, seqs: Sequence[tuple[int, int]], *, generation: str | None = None) -> None:
+        """See `EventForgetter`."""
+        names = self._names(log_id)
+        alias = names.generation(generation)
+        with outage_told():
+            for begin in range(0, len(seqs), _RANGES):
+                ranges: list[Dsl] = [
+                    {"range": {"seq": {"gte": low, "lte": high}}} for low, high in seqs[begin : begin + _RANGES]
+                ]
+                query: Dsl = {"bool": {"filter": [some(ranges)], "must_not": [{"terms": {"marker": MARKERS}}]}}
+                with suppress(NotFoundError):  # the log was never indexed
+                    await self._remove_documents(names, alias, query, _REMOVAL_SECONDS)
+
+    async def purge(self, log_id: int) -> bool:
+        """See `EventForgetter`. Segments in which documents were deleted are written anew without them."""
+        with outage_told(), suppress(NotFoundError):
+            await self._client.indices.forcemerge(
+                index=self._names(log_id).live,
+                params={"only_expunge_deletes": "true", "request_timeout": _REMOVAL_SECONDS},
+            )
+        return True
+
     async def state(self, log_id: int, *, generation: str | None = None) -> IndexState:
         """See `SearchIndex`."""
         alias = self._names(log_id).generation(generation)
         with outage_told():
-            markers, sizes = await asyncio.gather(self._markers(log_id, alias), self._document_bytes(alias))
-        documents = sum(marker.documents for marker in markers.values())
+            markers, sizes, documents = await asyncio.gather(
+                self._markers(log_id, alias), self._document_bytes(alias), self._documents(alias)
+            )
         size = sum(marker.documents * sizes.get(index, 0.0) for index, marker in markers.items())
         return IndexState(vouched(markers.values()), documents, round(size))
 
@@ -198,6 +247,20 @@ class OpenSearchIndex:
             raise CorruptIndexError(f"a part of the search index of log {log_id} is missing")
         return answer.markers
 
+    async def _vouched(
+        self, log_id: int, alias: str, search: Callable[[int], Dsl], bound: int | None
+    ) -> tuple[Answer, int]:
+        """Search a log; returns how far what answered holds it, too, which is no more than the search asked for.
+
+        Raises:
+            CorruptIndexError: A part that was there is missing.
+        """
+        answer = await self._ask(alias, search)
+        if has_gap(answer.markers.values()):
+            await self._markers(log_id, alias)  # a copy that is behind has one, too
+        through = vouched(answer.markers.values())
+        return answer, through if bound is None else min(through, bound)
+
     async def _ask(self, alias: str, search: Callable[[int], Dsl], **options: str) -> Answer:
         """Search a log, leaving room for as many markers as there are."""
         room = _PARTS
@@ -232,6 +295,16 @@ class OpenSearchIndex:
         if any(each["explanation"].count(" ") > MOST_EXPANSIONS for each in found["explanations"]):
             raise endless_phrase()
 
+    async def _documents(self, alias: str) -> int:
+        """How many events a log's parts hold. Markers tell how many were written, some of which are forgotten."""
+        try:
+            found: Mapping[str, Any] = await self._client.count(
+                index=alias, body={"query": {"bool": {"must_not": [{"terms": {"marker": MARKERS}}]}}}
+            )
+        except NotFoundError:
+            return 0
+        return found["count"]
+
     async def _document_bytes(self, alias: str) -> dict[str, float]:
         """What a document takes on disk, on average, in each index of a log."""
         try:
@@ -261,6 +334,12 @@ class OpenSearchIndex:
         if not self._prepared:
             prefix = self._settings.prefix
             await self._client.indices.put_index_template(name=prefix, body=template(prefix))
+            # Those that a release before made learn what is new; to have it of old events, their logs are made anew.
+            await self._client.indices.put_mapping(
+                index=f"{prefix}-events-*,{prefix}-log-*",
+                body={"properties": COLUMNS_SINCE},
+                params={"allow_no_indices": "true", "ignore_unavailable": "true"},
+            )
             self._prepared = True
         part = place.parts[-1]
         try:

@@ -10,6 +10,7 @@ from typing import Final, TypeAlias
 
 import orjson
 
+from tallystick.query.facets import FACETS
 from tallystick.query.terms import (
     AllOf,
     AnyOf,
@@ -35,6 +36,10 @@ _MOST_HITS: Final = 100_000
 
 _STREAM: Final[Dsl] = {"type": "text", "analyzer": "whitespace", "norms": False}
 _COLUMN: Final[Dsl] = {"type": "long", "index": False}
+_COUNTED: Final[Dsl] = {"type": "keyword", "index": False}
+
+COLUMNS_SINCE: Final[Dsl] = dict.fromkeys(FACETS, _COUNTED)
+"""Columns that indices of a release before lack."""
 
 MAPPINGS: Final[Dsl] = {
     "dynamic": "strict",
@@ -48,6 +53,7 @@ MAPPINGS: Final[Dsl] = {
         "text": _STREAM,
         "paths": _STREAM,
         "terms": {**_STREAM, "index_options": "docs"},
+        **COLUMNS_SINCE,
         "marker": {"type": "keyword", "doc_values": False},
         "after": _COLUMN,
         "through": _COLUMN,
@@ -98,6 +104,9 @@ def to_source(log_id: int, log: str, document: Document) -> bytes:
             "text": _marked(log_id, document.text),
             "paths": _marked(log_id, document.paths),
             "terms": _marked(log_id, document.terms),
+            "kind": document.kind or None,
+            "actor": document.actor or None,
+            "resource": document.resource or None,
         }
     )
 

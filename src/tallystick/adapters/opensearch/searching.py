@@ -12,7 +12,7 @@ of it that answered is behind.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import orjson
@@ -23,7 +23,7 @@ from tallystick.ports import Hit, SearchOrder, SearchRequest
 
 _BEFORE_ALL: Final[Mapping[str, int]] = {"newest": (1 << 63) - 1, "oldest": -(1 << 63)}
 
-ANSWERED: Final = "_shards.total,hits.hits._index,hits.hits.sort,hits.hits.fields"
+ANSWERED: Final = "_shards.total,hits.hits._index,hits.hits.sort,hits.hits.fields,aggregations"
 """What is needed of an answer (`filter_path`)."""
 
 
@@ -50,11 +50,13 @@ class Answer:
         hits: In the order asked for.
         markers: Of the parts, by index.
         parts: How many were looked at.
+        aggregations: What was counted.
     """
 
     hits: Sequence[Hit]
     markers: Mapping[str, Marker]
     parts: int
+    aggregations: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 def vouched(markers: Iterable[Marker]) -> int:
@@ -110,11 +112,22 @@ def page_search(request: SearchRequest, query: Dsl, bound: int | None) -> Callab
     narrowed = [query]
     if request.after is not None:
         narrowed.append(_beyond(request.after, request.order))
-    if bound is not None:
-        narrowed.append({"range": {"seq": {"lte": bound}}})
-    events: Dsl = {"bool": {"filter": narrowed, "must_not": [{"terms": {"marker": MARKERS}}]}}
-    either = some([{"term": {"marker": request.order}}, events])
+    either = some([{"term": {"marker": request.order}}, _events_alone(narrowed, bound)])
     return lambda parts: _search(either, request.order, parts + request.limit)
+
+
+def count_search(query: Dsl, aggregations: Dsl, bound: int | None) -> Callable[[int], Dsl]:
+    """Ask for the markers, and for what is counted of the events that match; the arguments are as of `page_search`."""
+    events = _events_alone([query], bound)
+    either = some([{"term": {"marker": MARKERS[0]}}, events])
+    counted = {"events": {"filter": events, "aggs": aggregations}}
+    return lambda parts: {**_search(either, "newest", parts), "aggs": counted}
+
+
+def _events_alone(queries: Sequence[Dsl], bound: int | None) -> Dsl:
+    """The events that match all queries, markers left out, up to a seq."""
+    narrowed = [*queries, *([] if bound is None else [{"range": {"seq": {"lte": bound}}}])]
+    return {"bool": {"filter": narrowed, "must_not": [{"terms": {"marker": MARKERS}}]}}
 
 
 def read_answer(found: Mapping[str, Any]) -> Answer:
@@ -128,7 +141,7 @@ def read_answer(found: Mapping[str, Any]) -> Answer:
         else:
             occurred_us, seq = hit["sort"]
             hits.append(Hit(seq, fields["received_us"], occurred_us))
-    return Answer(hits, markers, found["_shards"]["total"])
+    return Answer(hits, markers, found["_shards"]["total"], found.get("aggregations", {}))
 
 
 def _search(query: Dsl, order: SearchOrder, size: int) -> Dsl:

@@ -1,15 +1,14 @@
 """SQS as we call it: by operation, with credentials found as AWS's tools find them and failures told as ours."""
 
-import ipaddress
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
 import structlog
 from aiobotocore.config import AioConfig  # pyright: ignore[reportMissingTypeStubs]
-from aiobotocore.session import AioSession  # pyright: ignore[reportMissingTypeStubs]
 from botocore.exceptions import BotoCoreError, ClientError  # pyright: ignore[reportMissingTypeStubs]
 
+from tallystick.adapters.aws import find_client
 from tallystick.errors import ConfigurationError, UnavailableError
 from tallystick.settings import QueueSettings
 
@@ -61,32 +60,16 @@ class Sqs:
             ) from error
         return self
 
-    async def _connect(self) -> Any:  # noqa: ANN401 - the library has no types
+    async def _connect(self) -> AbstractAsyncContextManager[Any]:
         endpoint = self._settings.endpoint
         if endpoint is not None and not urlsplit(endpoint).netloc:
             raise ValueError(f"{endpoint} is not a URL")
-        session: Any = AioSession()
-        if local := is_loopback(endpoint):
-            # A queue on this machine is no reason to ask the network of a cloud who we are.
-            session.get_component("credential_provider").remove("iam-role")
-        found = await session.get_credentials()
-        if found is None and not local:
-            raise ConfigurationError(
-                "no AWS credentials were found for the queue: give this machine a role, or set AWS_ACCESS_KEY_ID and "
-                "AWS_SECRET_ACCESS_KEY"
-            )
-        anonymous = {"aws_access_key_id": "anonymous", "aws_secret_access_key": "anonymous"} if found is None else {}
-        return session.create_client(
-            "sqs",
-            region_name=self._settings.region,
-            endpoint_url=endpoint,
-            config=AioConfig(
-                connect_timeout=_CONNECT_SECONDS,
-                read_timeout=_READ_SECONDS,
-                retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
-            ),
-            **anonymous,
+        config = AioConfig(
+            connect_timeout=_CONNECT_SECONDS,
+            read_timeout=_READ_SECONDS,
+            retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
         )
+        return await find_client("sqs", "the queue", region=self._settings.region, endpoint=endpoint, config=config)
 
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
@@ -112,12 +95,3 @@ class Sqs:
             raise UnavailableError(f"the queue refused {operation}: {code}") from error
         except BotoCoreError as error:
             raise UnavailableError(f"the queue does not answer: {type(error).__name__}") from error
-
-
-def is_loopback(endpoint: str | None) -> bool:
-    """Whether an endpoint lies on this machine."""
-    host = urlsplit(endpoint or "").hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

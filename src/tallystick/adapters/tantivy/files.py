@@ -22,7 +22,8 @@ from typing import Final
 from tallystick.ports import CorruptIndexError
 
 FIRST_GENERATION: Final = "first"
-_VERSION: Final = 1
+_VERSION: Final = 2
+"""An index of another version is made anew from the log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +35,14 @@ class Roll:
         documents: How many there are.
         oldest_us: The least occurrence among them, in Unix microseconds.
         newest_us: The greatest.
+        masked: Documents that were forgotten since and that its files still hold.
     """
 
     name: str
     documents: int
     oldest_us: int
     newest_us: int
+    masked: int = 0
 
     def with_more(self, documents: int, occurred_us: Iterable[int]) -> "Roll":
         """The roll after some documents were added, which occurred at these moments."""
@@ -113,7 +116,7 @@ class LogFolder:
 
     def write_rolls(self, generation: str, rolls: Rolls) -> None:
         """Say what a generation holds. Its rolls must be on disk."""
-        listed = {"version": _VERSION, "through": rolls.through, "rolls": [asdict(roll) for roll in rolls.rolls]}
+        listed = {"version": _VERSION, "through": rolls.through, "rolls": [_listed(roll) for roll in rolls.rolls]}
         _replace(self.generation(generation) / "rolls.json", json.dumps(listed))
 
     def stamp(self, generation: str) -> tuple[int, int]:
@@ -162,6 +165,13 @@ class LogFolder:
     def corrupt(self) -> CorruptIndexError:
         """What to raise where a file of the log's index is damaged."""
         return CorruptIndexError(f"the search index of log {self.log_id} is damaged")
+
+
+def _listed(roll: Roll) -> dict[str, object]:
+    listed = asdict(roll)
+    if not roll.masked:  # so that a release that knows of none reads the list
+        del listed["masked"]
+    return listed
 
 
 def _replace(file: Path, text: str) -> None:

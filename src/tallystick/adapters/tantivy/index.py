@@ -1,30 +1,43 @@
 """The search index in Tantivy: what the port asks for, over folders of rolls."""
 
 import asyncio
-import errno
+import os
 import shutil
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
 
 import tantivy
-from tantivy import Order, Query
+from tantivy import Order
 
+from tallystick.adapters.tantivy.counting import count_rolls
 from tallystick.adapters.tantivy.files import FIRST_GENERATION, LogFolder, Roll, Rolls
+from tallystick.adapters.tantivy.forgetting import EARLIEST, LATEST, counted, extreme, forget_in
+from tallystick.adapters.tantivy.reading import Reading, damage_told, is_damaged
 from tallystick.adapters.tantivy.schema import open_index, to_tantivy
 from tallystick.adapters.tantivy.searching import OpenRoll, search_rolls
-from tallystick.errors import SearchDownError
-from tallystick.ports import CorruptIndexError, Hits, IndexBehindError, IndexState, SearchRequest, endless_phrase
+from tallystick.ports import (
+    CorruptIndexError,
+    CountRequest,
+    Counts,
+    Hits,
+    IndexBehindError,
+    IndexState,
+    SearchRequest,
+)
 from tallystick.query.terms import Document
 from tallystick.settings import SearchSettings
 
 _HEAP_BYTES: Final = 30_000_000
 """What a writer gathers before it writes a segment; Tantivy takes no less than half of it."""
+
+_COUNTING_THREADS: Final = 2
 
 _IDLE_SECONDS: Final = 20.0
 """After so long unused, what is open is closed: five thousand idle logs hold no file."""
@@ -39,23 +52,6 @@ class _Writing:
     writer: tantivy.IndexWriter
     lock: threading.Lock = field(default_factory=threading.Lock)
     used_at: float = field(default_factory=time.monotonic)
-
-
-@dataclass(slots=True)
-class _Reading:
-    """A log that is open to be searched."""
-
-    generation: str | None = None
-    stamp: tuple[int, int] = (-1, -1)
-    rolls: Rolls = Rolls()  # noqa: RUF009  # frozen
-    open: dict[str, tantivy.Index] = field(default_factory=dict[str, tantivy.Index])
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    used_at: float = field(default_factory=time.monotonic)
-
-    def forget(self) -> None:
-        """Let go of everything."""
-        self.generation, self.stamp, self.rolls = None, (-1, -1), Rolls()
-        self.open.clear()
 
 
 class TantivyIndex:
@@ -76,9 +72,12 @@ class TantivyIndex:
         self._root = root
         self._settings = settings
         self._writing: OrderedDict[tuple[int, str], _Writing] = OrderedDict()
-        self._reading: OrderedDict[int, _Reading] = OrderedDict()
+        self._reading: OrderedDict[int, Reading] = OrderedDict()
         self._guard = threading.Lock()
         self._closing: asyncio.Task[None] | None = None
+        # Apart from searches, which would wait behind counts that take a second.
+        self._counting = ThreadPoolExecutor(_COUNTING_THREADS, "tantivy-counting")
+        self._rolls = ThreadPoolExecutor(os.cpu_count(), "tantivy-rolls")
 
     async def __aenter__(self) -> Self:
         self._closing = asyncio.create_task(self._close_idle(), name="tantivy")
@@ -89,6 +88,8 @@ class TantivyIndex:
             self._closing.cancel()
             with suppress(asyncio.CancelledError):
                 await self._closing
+        self._counting.shutdown(wait=True, cancel_futures=True)
+        self._rolls.shutdown(wait=True, cancel_futures=True)
         await asyncio.to_thread(self._close_unused, 0.0)
 
     async def append(
@@ -106,6 +107,19 @@ class TantivyIndex:
     async def search(self, log_id: int, request: SearchRequest) -> Hits:
         """See `SearchIndex`."""
         return await asyncio.to_thread(self._search, log_id, request)
+
+    async def count(self, log_id: int, request: CountRequest) -> Counts:
+        """See `EventCounter`."""
+        return await asyncio.get_running_loop().run_in_executor(self._counting, self._count, log_id, request)
+
+    async def forget(self, log_id: int, seqs: Sequence[tuple[int, int]], *, generation: str | None = None) -> None:
+        """See `EventForgetter`. A roll that is left with nothing is removed with its files."""
+        await asyncio.to_thread(self._forget, log_id, seqs, generation)
+
+    async def purge(self, log_id: int) -> bool:
+        """See `EventForgetter`. Tantivy itself leaves a document where it is until its segment is merged."""
+        rolls = await asyncio.to_thread(self._listed, log_id)
+        return not any(roll.masked for roll in rolls.rolls)
 
     async def state(self, log_id: int, *, generation: str | None = None) -> IndexState:
         """See `SearchIndex`."""
@@ -158,15 +172,40 @@ class TantivyIndex:
 
     def _begin_roll(self, folder: LogFolder, writing: _Writing) -> None:
         writing.writer.wait_merging_threads()
-        fresh = _fresh_roll(len(writing.rolls.rolls))
+        fresh = _fresh_roll(int(writing.rolls.rolls[-1].name) + 1)
         writing.writer = _new_writer(folder.generation(writing.generation) / fresh.name)
         writing.rolls = Rolls(writing.rolls.through, (*writing.rolls.rolls, fresh))
+
+    def _forget(self, log_id: int, seqs: Sequence[tuple[int, int]], generation: str | None) -> None:
+        folder = self._folder(log_id)
+        name = generation or folder.live()
+        if name is None or not seqs:
+            return
+        with self._writer(folder, name) as writing:
+            path = folder.generation(name)
+            # Only where all that is in it goes may the last one be dropped: what comes needs a roll to be in.
+            *closed, last = writing.rolls.rolls
+            kept = [less for roll in closed if (less := forget_in(path / roll.name, roll, seqs)) is not None]
+            less = forget_in(path / last.name, last, seqs, writing.writer)
+            if less is None:
+                self._begin_roll(folder, writing)
+                less = writing.rolls.rolls[-1]
+            rolls = Rolls(writing.rolls.through, (*kept, less))
+            if rolls != writing.rolls or less.name != last.name:
+                writing.rolls = rolls
+                folder.write_rolls(name, rolls)
+                folder.sweep(name)
+
+    def _listed(self, log_id: int) -> Rolls:
+        folder = self._folder(log_id)
+        name = folder.live()
+        return Rolls() if name is None else folder.rolls(name)
 
     @contextmanager
     def _writer(self, folder: LogFolder, generation: str) -> Generator[_Writing]:
         """Hold a generation open to be written, alone."""
         key = (folder.log_id, generation)
-        with _damage_told(folder):
+        with damage_told(folder):
             while True:
                 with self._guard:
                     writing = self._writing.get(key)
@@ -199,29 +238,33 @@ class TantivyIndex:
         index = open_index(path / last.name)
         searcher = index.searcher()
         if searcher.num_docs != last.documents:  # a crash came between the commit and the list
-            rolls = Rolls(
-                max(rolls.through, _extreme(searcher, "seq", Order.Desc)), (*closed, _counted(last, searcher))
-            )
+            rolls = Rolls(max(rolls.through, extreme(searcher, "seq", Order.Desc)), (*closed, counted(last, searcher)))
             folder.write_rolls(generation, rolls)
         return _Writing(generation, rolls, index.writer(_HEAP_BYTES, 1))
 
     def _search(self, log_id: int, request: SearchRequest) -> Hits:
         folder = self._folder(log_id)
-        with _damage_told(folder):
+        with damage_told(folder):
             rolls, opened = self._reader(folder)
             return Hits(search_rolls(opened, request, rolls.through), rolls.through)
 
+    def _count(self, log_id: int, request: CountRequest) -> Counts:
+        folder = self._folder(log_id)
+        with damage_told(folder):
+            rolls, opened = self._reader(folder)
+            return count_rolls(opened, request, rolls.through, self._rolls)
+
     def _reader(self, folder: LogFolder) -> tuple[Rolls, list[OpenRoll]]:
         with self._guard:
-            reading = self._reading.setdefault(folder.log_id, _Reading())
+            reading = self._reading.setdefault(folder.log_id, Reading())
             self._reading.move_to_end(folder.log_id)
         with reading.lock:
             reading.used_at = time.monotonic()
             try:
-                _refresh(folder, reading)
+                reading.follow(folder)
             except (OSError, ValueError, CorruptIndexError):
                 reading.forget()
-                _refresh(folder, reading)  # a swap took its files away in between
+                reading.follow(folder)  # a swap took its files away in between
             rolls = reading.rolls
             opened = [OpenRoll(roll, reading.open[roll.name].searcher()) for roll in rolls.rolls]
         self._close_surplus()
@@ -256,7 +299,7 @@ class TantivyIndex:
             return
         with self._guard:
             self._reading.pop(log_id, None)
-        if _is_damaged(folder):
+        if is_damaged(folder):
             folder.set_aside()
         else:
             folder.remove_all()
@@ -299,85 +342,11 @@ class TantivyIndex:
             self._writing.pop(key, None)
 
 
-_LATEST, _EARLIEST = (1 << 63) - 1, -(1 << 63)
-
-
 def _fresh_roll(number: int) -> Roll:
-    return Roll(f"{number:06d}", 0, _LATEST, _EARLIEST)
+    return Roll(f"{number:06d}", 0, LATEST, EARLIEST)
 
 
 def _new_writer(folder: Path) -> tantivy.IndexWriter:
     shutil.rmtree(folder, ignore_errors=True)  # left over from a crash: no list names it
     folder.mkdir(parents=True)
     return open_index(folder, create=True).writer(_HEAP_BYTES, 1)
-
-
-def _extreme(searcher: tantivy.Searcher, name: str, order: Order) -> int:
-    """The greatest (descending) or least number that a roll holds."""
-    result = searcher.search(Query.all_query(), limit=1, count=False, order_by_field=name, order=order)
-    (number,) = searcher.fast_field_values(name, [place for _, place in result.hits])
-    return int(number or 0)
-
-
-def _counted(roll: Roll, searcher: tantivy.Searcher) -> Roll:
-    """What a roll holds, by looking."""
-    if not searcher.num_docs:
-        return replace(roll, documents=0, oldest_us=_LATEST, newest_us=_EARLIEST)
-    oldest, newest = (_extreme(searcher, "occurred_us", order) for order in (Order.Asc, Order.Desc))
-    return replace(roll, documents=searcher.num_docs, oldest_us=oldest, newest_us=newest)
-
-
-def _refresh(folder: LogFolder, reading: _Reading) -> None:
-    """Take in what the writer did since."""
-    generation = folder.live()
-    if generation is None:
-        reading.forget()
-        return
-    stamp = folder.stamp(generation)
-    if (generation, stamp) == (reading.generation, reading.stamp):
-        return
-    rolls = folder.rolls(generation)
-    if generation != reading.generation:
-        reading.forget()
-    known = {roll.name: roll for roll in reading.rolls.rolls}
-    for roll in rolls.rolls:
-        if roll.name not in reading.open:
-            reading.open[roll.name] = open_index(folder.generation(generation) / roll.name)
-        elif roll != known.get(roll.name):
-            reading.open[roll.name].reload()
-    reading.generation, reading.stamp, reading.rolls = generation, stamp, rolls
-
-
-def _is_damaged(folder: LogFolder) -> bool:
-    try:
-        with _damage_told(folder):
-            _refresh(folder, _Reading())
-    except CorruptIndexError:
-        return True
-    return False
-
-
-@contextmanager
-def _damage_told(folder: LogFolder) -> Generator[None]:
-    """Tell damage from everything else that Tantivy raises by the same class.
-
-    Raises:
-        CorruptIndexError: The files are damaged.
-        SearchDownError: Another process writes, or the disk takes no more.
-        InvalidError: The query asks for too much.
-    """
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        told = str(error)
-        if "max expansions" in told:
-            raise endless_phrase() from None
-        if "LockBusy" in told:
-            raise SearchDownError("another process writes this search index", retry_after=2) from error
-        if "StorageFull" in told or getattr(error, "errno", None) == errno.ENOSPC:
-            raise SearchDownError("the disk of the search index is full: free some space", retry_after=30) from error
-        raise folder.corrupt() from error
-    except BaseException as error:
-        if type(error).__name__ == "PanicException":  # how the bindings tell that Tantivy gave up
-            raise folder.corrupt() from error
-        raise

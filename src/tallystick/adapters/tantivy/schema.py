@@ -7,6 +7,7 @@ from typing import Final
 import tantivy
 from tantivy import FieldType, Occur, Query
 
+from tallystick.query.facets import FACETS
 from tallystick.query.terms import (
     AllOf,
     AnyOf,
@@ -30,6 +31,8 @@ def _build() -> tantivy.Schema:
     builder.add_text_field("text", tokenizer_name=_TERMS, index_option="position")
     builder.add_text_field("paths", tokenizer_name=_TERMS, index_option="position")
     builder.add_text_field("terms", tokenizer_name=_TERMS, index_option="basic")
+    for facet in FACETS:
+        builder.add_text_field(facet, fast=True, tokenizer_name="raw", index_option="basic")
     return builder.build()
 
 
@@ -53,6 +56,9 @@ def to_tantivy(document: Document) -> tantivy.Document:
     made.add_text("text", document.text)
     made.add_text("paths", document.paths)
     made.add_text("terms", document.terms)
+    for facet, value in zip(FACETS, (document.kind, document.actor, document.resource), strict=True):
+        if value:
+            made.add_text(facet, value)
     return made
 
 

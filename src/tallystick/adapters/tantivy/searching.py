@@ -36,8 +36,8 @@ def search_rolls(rolls: Sequence[OpenRoll], request: SearchRequest, through: int
         request: The page.
         through: Hits beyond it are passed over: the list of rolls does not vouch for them yet.
     """
-    ranges, wanted = _apart(request.query)
-    low, high = _bounds(request, ranges)
+    ranges, wanted = apart(request.query)
+    low, high = _bounds(request, within(ranges))
     query = compile_query(wanted)
     newest = request.order == "newest"
     found: list[Hit] = []
@@ -46,7 +46,7 @@ def search_rolls(rolls: Sequence[OpenRoll], request: SearchRequest, through: int
         if len(found) >= request.limit and _best(roll, newest=newest) > found[-1].rank(request.order)[0]:
             break
         # What a snapshot holds beyond its list is not known to lie within the roll's bounds.
-        beyond = opened.searcher.num_docs - roll.documents
+        beyond = max(opened.searcher.num_docs - roll.documents, 0)
         if not beyond and (roll.newest_us < low or roll.oldest_us > high):
             continue
         expected = expect(opened.searcher, wanted)
@@ -75,7 +75,7 @@ def _attempts(roll: Roll, bounds: "_Range", page: "_Page", expected: Expected) -
             width = round((roll.newest_us - roll.oldest_us) * page.limit * generosity / max(expected.likely, 1.0))
             if 2 * width < high - low:
                 yield (high - width, high) if page.newest else (low, low + width)
-    yield _EVER if (low, high) == (roll.oldest_us, roll.newest_us) else (low, high)
+    yield EVER if (low, high) == (roll.oldest_us, roll.newest_us) else (low, high)
 
 
 _MANY: Final = 20_000
@@ -85,15 +85,21 @@ _GENEROSITIES: Final = (8, 256)
 _Range: TypeAlias = tuple[int, int]
 
 _LEAST, _GREATEST = -(1 << 63), (1 << 63) - 1
-_EVER: Final = (_LEAST, _GREATEST)
+EVER: Final = (_LEAST, _GREATEST)
 
 
-def _bounds(request: SearchRequest, ranges: Iterable[Occurred]) -> _Range:
-    """The range of occurrence outside of which no hit of the page can lie."""
-    low, high = _LEAST, _GREATEST
+def within(ranges: Iterable[Occurred]) -> _Range:
+    """The range that lies in all of these, both ends inclusive."""
+    low, high = EVER
     for occurred in ranges:
         low = max(low, _LEAST if occurred.from_us is None else occurred.from_us)
         high = min(high, _GREATEST if occurred.to_us is None else occurred.to_us - 1)
+    return low, high
+
+
+def _bounds(request: SearchRequest, bounds: _Range) -> _Range:
+    """The range of occurrence outside of which no hit of the page can lie."""
+    low, high = bounds
     if request.after is not None:
         if request.order == "newest":
             high = min(high, request.after[0])
@@ -102,7 +108,7 @@ def _bounds(request: SearchRequest, ranges: Iterable[Occurred]) -> _Range:
     return low, high
 
 
-def _apart(query: TermQuery) -> tuple[list[Occurred], TermQuery]:
+def apart(query: TermQuery) -> tuple[list[Occurred], TermQuery]:
     """The ranges of occurrence that all hits must lie in, and the rest of a query."""
     match query:
         case Occurred():
@@ -111,7 +117,7 @@ def _apart(query: TermQuery) -> tuple[list[Occurred], TermQuery]:
             ranges: list[Occurred] = []
             others: list[TermQuery] = []
             for part in parts:
-                of_part, other = _apart(part)
+                of_part, other = apart(part)
                 ranges += of_part
                 if not isinstance(part, Occurred):
                     others.append(other)
@@ -158,7 +164,7 @@ class _Page:
         found: list[Hit] = []
         while len(found) < self.limit and low <= high:
             wanted = self.limit - len(found) + _SPARE
-            hits = self._search(_occurred(low, high), "occurred_us", wanted)
+            hits = self._search(occurred_between(low, high), "occurred_us", wanted)
             crowded = hits[-1].occurred_us if len(hits) == wanted else None
             settled = (
                 hit for hit in hits if hit.occurred_us != crowded and self.request.reaches(hit.occurred_us, hit.seq)
@@ -173,7 +179,7 @@ class _Page:
 
     def _at(self, moment: int, limit: int) -> list[Hit]:
         """The first events of one moment, by seq."""
-        narrowed = _occurred(moment, moment)
+        narrowed = occurred_between(moment, moment)
         after = self.request.after
         if after is not None and after[0] == moment:
             bounds = (None, after[1] - 1) if self.newest else (after[1] + 1, None)
@@ -199,8 +205,8 @@ class _Page:
         return [int(number or 0) for number in self.searcher.fast_field_values(name, list(places))]
 
 
-def _occurred(low: int, high: int) -> list[Query]:
+def occurred_between(low: int, high: int) -> list[Query]:
     """What narrows a query to a range of occurrence: nothing where it has no end."""
-    if (low, high) == _EVER:
+    if (low, high) == EVER:
         return []
     return [number_range("occurred_us", None if low == _LEAST else low, None if high == _GREATEST else high)]

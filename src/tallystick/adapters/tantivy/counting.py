@@ -1,0 +1,120 @@
+"""Counts what the rolls of one log hold."""
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from functools import partial
+from itertools import pairwise
+from math import gcd
+from typing import Any, Final, TypeAlias, cast
+
+from tantivy import Query, Searcher
+
+from tallystick.adapters.tantivy.schema import compile_query, every, number_range
+from tallystick.adapters.tantivy.searching import EVER, OpenRoll, apart, occurred_between, within
+from tallystick.ports import CountRequest, Counts
+from tallystick.query.facets import Facet
+from tallystick.query.ranking import Bounds, Ranking, first_of, merge
+
+_Json: TypeAlias = Mapping[str, Any]
+
+_KINDS: Final = 2_000
+"""More kinds than this are counted in part."""
+
+_SEGMENT_VALUES: Final = 5_000
+"""Values that are taken out of each segment. With more, the answer takes longer; with fewer, less of it is exact."""
+
+_MOST_CELLS: Final = 20_000
+"""Cells of a grid. A grid is counted three times as fast as buckets between any moments."""
+
+
+def count_rolls(rolls: Sequence[OpenRoll], request: CountRequest, through: int, threads: Executor) -> Counts:
+    """Count what matches, several rolls at the same time.
+
+    Args:
+        rolls: All of a log.
+        request: What to count.
+        through: What lies beyond it is not counted: the list of rolls does not vouch for it yet.
+        threads: Where each roll is counted; Tantivy lets go of the interpreter's lock meanwhile.
+    """
+    ranges, wanted = apart(request.query)
+    low, high = within(ranges)
+    query = compile_query(wanted)
+    asked = _aggregations(request)
+    narrowed_rolls: list[tuple[Searcher, Query]] = []
+    for opened in rolls:
+        roll = opened.roll
+        beyond = opened.searcher.num_docs > roll.documents
+        if not beyond and (roll.newest_us < low or roll.oldest_us > high or not roll.documents):
+            continue
+        whole = not beyond and low <= roll.oldest_us and roll.newest_us <= high
+        narrowed = [query, *occurred_between(*(EVER if whole else (low, high)))]
+        if beyond:
+            narrowed.append(number_range("seq", None, through))
+        narrowed_rolls.append((opened.searcher, every(narrowed)))
+    found = list(threads.map(partial(_aggregate, asked), narrowed_rolls))
+    return Counts(
+        total=sum(_total(answer["kind"]) for answer in found),
+        rankings={facet: merge([_ranking(answer[facet]) for answer in found]) for facet in request.facets},
+        buckets=_buckets(request.edges, found),
+        through=through,
+    )
+
+
+def _aggregate(asked: _Json, narrowed: tuple[Searcher, Query]) -> _Json:
+    searcher, query = narrowed
+    # The bindings say `dict`, and no more.
+    return cast("_Json", searcher.aggregate(query, dict(asked)))  # pyright: ignore[reportUnknownMemberType]
+
+
+def _aggregations(request: CountRequest) -> _Json:
+    # Every event is of one kind, so that kinds give the total.
+    asked: dict[str, Any] = {"kind": _terms("kind", _KINDS, _KINDS)}
+    for facet in request.facets:
+        if facet != "kind":
+            asked[facet] = _terms(facet, request.values, max(request.values, _SEGMENT_VALUES))
+    if grid := _grid(request.edges):
+        origin, width = grid
+        offset = origin % width
+        asked["buckets"] = {
+            "histogram": {"field": "occurred_us", "interval": width, "offset": offset, "min_doc_count": 1}
+        }
+    elif request.edges:
+        bounds = [{"from": float(begin), "to": float(end)} for begin, end in pairwise(request.edges)]
+        asked["buckets"] = {"range": {"field": "occurred_us", "ranges": bounds}}
+    return asked
+
+
+def _terms(facet: Facet, values: int, of_segment: int) -> _Json:
+    return {"terms": {"field": facet, "size": values, "segment_size": of_segment}}
+
+
+def _total(told: _Json) -> int:
+    return sum(bucket["doc_count"] for bucket in told["buckets"]) + told["sum_other_doc_count"]
+
+
+def _ranking(told: _Json) -> Ranking:
+    """Read the values of a facet: a count may be too low by what segments left unsaid."""
+    missed = told["doc_count_error_upper_bound"]
+    counts = {bucket["key"]: Bounds(bucket["doc_count"], bucket["doc_count"] + missed) for bucket in told["buckets"]}
+    return first_of(counts, missed, more=bool(told["sum_other_doc_count"]))
+
+
+def _grid(edges: Sequence[int]) -> tuple[int, int] | None:
+    """Where a grid begins on which all edges lie, and how wide its cells are; None where it had too many."""
+    if len(edges) < 2:  # a bucket has two
+        return None
+    width = gcd(*(end - begin for begin, end in pairwise(edges)))
+    return (edges[0], width) if edges[-1] - edges[0] <= width * _MOST_CELLS else None
+
+
+def _buckets(edges: Sequence[int], found: Sequence[_Json]) -> tuple[int, ...]:
+    counts = [0] * max(0, len(edges) - 1)
+    if not counts:
+        return ()
+    for answer in found:
+        for bucket in answer["buckets"]["buckets"]:
+            begin = bucket.get("from", bucket["key"])
+            if not isinstance(begin, str) and edges[0] <= begin < edges[-1]:
+                counts[bisect_right(edges, begin) - 1] += bucket["doc_count"]
+    return tuple(counts)

@@ -1,0 +1,88 @@
+"""A log that is open to be searched, and how damage is told from everything else that goes wrong there."""
+
+import errno
+import threading
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import tantivy
+
+from tallystick.adapters.tantivy.files import LogFolder, Rolls
+from tallystick.adapters.tantivy.schema import open_index
+from tallystick.errors import SearchDownError
+from tallystick.ports import CorruptIndexError, endless_phrase
+
+
+@dataclass(slots=True)
+class Reading:
+    """A log that is open to be searched."""
+
+    generation: str | None = None
+    stamp: tuple[int, int] = (-1, -1)
+    rolls: Rolls = Rolls()  # noqa: RUF009  # frozen
+    open: dict[str, tantivy.Index] = field(default_factory=dict[str, tantivy.Index])
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    used_at: float = field(default_factory=time.monotonic)
+
+    def forget(self) -> None:
+        """Let go of everything."""
+        self.generation, self.stamp, self.rolls = None, (-1, -1), Rolls()
+        self.open.clear()
+
+    def follow(self, folder: LogFolder) -> None:
+        """Take in what the writer did since."""
+        generation = folder.live()
+        if generation is None:
+            self.forget()
+            return
+        stamp = folder.stamp(generation)
+        if (generation, stamp) == (self.generation, self.stamp):
+            return
+        rolls = folder.rolls(generation)
+        if generation != self.generation:
+            self.forget()
+        known = {roll.name: roll for roll in self.rolls.rolls}
+        for roll in rolls.rolls:
+            if roll.name not in self.open:
+                self.open[roll.name] = open_index(folder.generation(generation) / roll.name)
+            elif roll != known.get(roll.name):
+                self.open[roll.name].reload()
+        self.generation, self.stamp, self.rolls = generation, stamp, rolls
+
+
+def is_damaged(folder: LogFolder) -> bool:
+    """Whether the live index of a log cannot be read."""
+    try:
+        with damage_told(folder):
+            Reading().follow(folder)
+    except CorruptIndexError:
+        return True
+    return False
+
+
+@contextmanager
+def damage_told(folder: LogFolder) -> Generator[None]:
+    """Tell damage from everything else that Tantivy raises by the same class.
+
+    Raises:
+        CorruptIndexError: The files are damaged.
+        SearchDownError: Another process writes, or the disk takes no more.
+        InvalidError: The query asks for too much.
+    """
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        told = str(error)
+        if "max expansions" in told:
+            raise endless_phrase() from None
+        if "LockBusy" in told:
+            raise SearchDownError("another process writes this search index", retry_after=2) from error
+        if "StorageFull" in told or getattr(error, "errno", None) == errno.ENOSPC:
+            raise SearchDownError("the disk of the search index is full: free some space", retry_after=30) from error
+        raise folder.corrupt() from error
+    except BaseException as error:
+        if type(error).__name__ == "PanicException":  # how the bindings tell that Tantivy gave up
+            raise folder.corrupt() from error
+        raise
