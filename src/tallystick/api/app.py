@@ -1,11 +1,16 @@
 """The application: the capabilities' routes under `/api/v1`, health and documentation, and one layer around all."""
 
+from collections.abc import Callable
+from typing import Any
+
 from fastapi import APIRouter, FastAPI
 from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, APIWebSocketRoute
 from starlette.middleware.exceptions import ExceptionMiddleware
 
 from tallystick import __version__
+from tallystick.access_log.requests import recorded, recorded_stream
+from tallystick.access_log.service import AccessLog
 from tallystick.api.direct import DirectRoute
 from tallystick.api.docs import docs_routes
 from tallystick.api.health import health_routes
@@ -13,29 +18,40 @@ from tallystick.api.jobs import job_routes
 from tallystick.api.metrics import HttpMetrics
 from tallystick.api.middleware import Edge
 from tallystick.api.problems import install_problem_handlers
+from tallystick.auth.operations import EVENTS, READINGS, Realm
+from tallystick.auth.routing import operation_of
 from tallystick.bootstrap.services import Services
 from tallystick.export.routes import export_routes
+from tallystick.export.stored_routes import stored_routes
+from tallystick.history.reveal_routes import reveal_routes
 from tallystick.history.routes import history_routes
 from tallystick.log.routes_read import read_routes
 from tallystick.log.routes_write import write_routes
+from tallystick.retention.routes import cleanup_routes
 from tallystick.search.routes import search_routes
+from tallystick.stats.routes import stats_routes
+from tallystick.stream.routes import stream_routes
 from tallystick.tenants.routes import tenant_routes
+from tallystick.tenants.routes_mask import mask_routes
 
 PREFIX = "/api/v1"
 
 
-def _add(app: FastAPI, router: APIRouter, prefix: str = "") -> None:
-    """Add a router's routes one by one.
+def _add(app: FastAPI, router: APIRouter, log: AccessLog, prefix: str = "") -> None:
+    """Add a router's routes one by one, each recorded as its operation says.
 
     `include_router` would keep them nested and match each request twice, at 7 µs, and the access line could not
     name the whole template of the route.
     """
     for route in router.routes:
+        if isinstance(route, APIWebSocketRoute):
+            app.add_api_websocket_route(prefix + route.path, _recorded(route, log), route.name)
+            continue
         if not isinstance(route, APIRoute):
             raise TypeError(f"{route} is not an API route")
         app.add_api_route(
             prefix + route.path,
-            route.endpoint,
+            _recorded(route, log),
             methods=sorted(route.methods or ()),
             name=route.name,
             operation_id=route.operation_id,
@@ -51,6 +67,17 @@ def _add(app: FastAPI, router: APIRouter, prefix: str = "") -> None:
             include_in_schema=route.include_in_schema,
             deprecated=route.deprecated,
         )
+
+
+def _recorded(route: APIRoute | APIWebSocketRoute, log: AccessLog) -> Callable[..., Any]:
+    """The endpoint of a route, which is recorded unless it declares that it is public."""
+    operation = operation_of(route)
+    if operation is None:
+        raise TypeError(f"{route.path} declares no operation: see auth.routing.performs")
+    if operation.realm is Realm.PUBLIC:
+        return route.endpoint
+    wrap = recorded_stream if isinstance(route, APIWebSocketRoute) else recorded
+    return wrap(route.endpoint, operation, log)
 
 
 def surround(app: FastAPI, metrics: HttpMetrics, max_body_bytes: int) -> None:
@@ -79,16 +106,26 @@ def create_app(services: Services) -> FastAPI:
     )
     app.router.route_class = DirectRoute
     install_problem_handlers(app)
+    log = services.access_log
     # The hottest path first: routes are tried in order.
-    _add(app, write_routes(services.writer, services.gate, services.settings), PREFIX)
-    _add(app, search_routes(services.search, services.gate, services.settings), PREFIX)
-    # Before those of one event, whose path may be anything.
-    _add(app, export_routes(services.exports, services.gate, services.settings.api.read_timeout), PREFIX)
-    _add(app, read_routes(services.reader, services.gate), PREFIX)
-    _add(app, history_routes(services.search, services.gate), PREFIX)
-    _add(app, tenant_routes(services.tenants, services.gate, services.settings), PREFIX)
-    _add(app, job_routes(services.jobs, services.gate, services.settings), PREFIX)
-    _add(app, health_routes(services))
-    _add(app, docs_routes(app))
+    _add(app, write_routes(services.writer, services.gate, services.masking, services.settings), log, PREFIX)
+    _add(app, mask_routes(services.gate, services.masking, services.settings), log, PREFIX)
+    for of in READINGS.values():
+        _add(app, search_routes(services.search, services.gate, services.settings, of), log, PREFIX)
+        # Before those of one event, whose path may be anything.
+        _add(app, export_routes(services.exports, services.gate, services.settings.api.read_timeout, of), log, PREFIX)
+        _add(app, stream_routes(services.streams, services.gate, of), log, PREFIX)
+        if of is EVENTS:
+            _add(app, stats_routes(services.stats, services.gate), log, PREFIX)
+        if of is EVENTS:
+            _add(app, cleanup_routes(services.cleanups, services.gate), log, PREFIX)
+        _add(app, read_routes(services.reader, services.gate, of), log, PREFIX)
+    _add(app, stored_routes(services.stored_exports, services.gate, services.settings), log, PREFIX)
+    _add(app, history_routes(services.search, services.gate), log, PREFIX)
+    _add(app, reveal_routes(services.reveals, services.gate, services.settings), log, PREFIX)
+    _add(app, tenant_routes(services.tenants, services.gate, services.settings), log, PREFIX)
+    _add(app, job_routes(services.jobs, services.gate, services.settings), log, PREFIX)
+    _add(app, health_routes(services), log)
+    _add(app, docs_routes(app), log)
     surround(app, HttpMetrics(services.registry), services.settings.api.max_body_bytes)
     return app

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Final
 
 import asyncpg
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from tallystick.database.pools import Database
 from tallystick.errors import UnavailableError
+from tallystick.export.model import ExportSums
+from tallystick.export.queries import sum_up
 from tallystick.followers.queries import Standing, find_standings
 from tallystick.jobs.model import JobState
 from tallystick.jobs.queries import count_jobs
@@ -38,12 +40,14 @@ class Seen(Collector):
     Attributes:
         standings: How far each follower is.
         jobs: How many there are, by state.
+        exports: Those in the object store.
     """
 
     standings: Sequence[Standing]
     jobs: Mapping[JobState, int]
+    exports: ExportSums
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
+    def collect(self) -> Iterator[Metric]:
         """As metrics. They are the database's, so each process says the same and none is added to another's."""
         for name, meaning, value in _GAUGES:
             gauge = GaugeMetricFamily(name, meaning, labels=["follower"])
@@ -54,6 +58,24 @@ class Seen(Collector):
         for state, jobs in self.jobs.items():
             gauge.add_metric([state], jobs)
         yield gauge
+        yield from self._of_exports()
+
+    def _of_exports(self) -> Iterator[Metric]:
+        gauge = GaugeMetricFamily(
+            "tallystick_exports", "Exports for the object store that wait, run or are kept.", labels=["state"]
+        )
+        for state, exports in self.exports.states.items():
+            gauge.add_metric([state], exports)
+        yield gauge
+        yield GaugeMetricFamily(
+            "tallystick_exports_kept_bytes", "Size of the exports that are kept.", self.exports.kept_bytes
+        )
+        for name, meaning, value in (
+            ("tallystick_exports_written", "Exports that were written.", self.exports.written),
+            ("tallystick_exports_written_bytes", "Their size.", self.exports.written_bytes),
+            ("tallystick_exports_removed", "Exports that were removed, most since they expired.", self.exports.removed),
+        ):
+            yield CounterMetricFamily(name, meaning, value)
 
 
 class Backlog:
@@ -88,6 +110,7 @@ class Backlog:
     async def _read(self) -> Seen | None:
         try:
             async with asyncio.timeout(_TIMEOUT), self._database.control_session() as connection:
-                return Seen(await find_standings(connection, self._followers), await count_jobs(connection))
+                standings = await find_standings(connection, self._followers)
+                return Seen(standings, await count_jobs(connection), await sum_up(connection))
         except (UnavailableError, TimeoutError, asyncpg.PostgresError):  # the last: an older schema, as `/readyz` says
             return None

@@ -38,22 +38,27 @@ LATE = 60.0
 
 _NOBODY = Principal("", "", "", None, 0, 0, frozenset(), everywhere=False, default_tenant=None, roles=None)
 
-_STATUS: dict[str, Any] = {"type": "object", "required": ["status"], "properties": {"status": {"type": "string"}}}
+_STATUS: dict[str, Any] = {
+    "type": "object",
+    "required": ["status"],
+    "properties": {"status": {"type": "string", "description": "Always `alive`."}},
+}
 
 _REPORT: dict[str, Any] = {
     "type": "object",
     "required": ["status", "checks"],
     "properties": {
-        "status": {"type": "string"},
+        "status": {"type": "string", "description": "`ready`, as every check is passed."},
         "checks": {
             "type": "array",
+            "description": "Each thing that was looked at.",
             "items": {
                 "type": "object",
                 "required": ["name", "ok", "detail"],
                 "properties": {
-                    "name": {"type": "string"},
-                    "ok": {"type": "boolean"},
-                    "detail": {"type": "string"},
+                    "name": {"type": "string", "description": "What was looked at."},
+                    "ok": {"type": "boolean", "description": "Whether it lets the process serve."},
+                    "detail": {"type": "string", "description": "What was found."},
                 },
             },
         },

@@ -11,15 +11,20 @@ from starlette.responses import Response
 
 from tallystick.auth.gate import Gate
 from tallystick.auth.operations import CANCEL_JOB, LIST_JOBS, READ_JOB, RUN_JOB
+from tallystick.auth.recording import record_of
 from tallystick.auth.routing import performs
 from tallystick.errors import Flaw
+from tallystick.export.jobs import EXPORT
 from tallystick.jobs.model import JobState
 from tallystick.jobs.queries import JobFilter
-from tallystick.jobs.schemas import JobDocument, JobKind, JobList, NewJob
+from tallystick.jobs.schemas import EXAMPLE_JOB, EXAMPLE_QUEUED_JOB, JobDocument, JobKind, JobList, NewJob
 from tallystick.jobs.service import JobService
 from tallystick.log.entrance import let_in
 from tallystick.log.query_string import choice, first, one, page_size, refuse
-from tallystick.log.reader import DEFAULT_LIMIT, MAX_LIMIT
+from tallystick.log.reader import DEFAULT_LIMIT
+from tallystick.log.schemas_read import page_parameters, query_parameter
+from tallystick.retention.applying import APPLY_RETENTION
+from tallystick.retention.cleanup import CLEANUP
 from tallystick.settings import Settings
 from tallystick.tenants.bodies import fit, read_json
 
@@ -27,74 +32,30 @@ _JSON: Final = "application/json"
 _NEW_JOB: Final[TypeAdapter[NewJob]] = TypeAdapter(NewJob)
 
 _STATES: Final[Mapping[str, JobState]] = {str(state): state for state in JobState}
-_KINDS: Final[Mapping[str, str]] = {kind: kind for kind in get_args(JobKind)}
-
-_JOB: Final[dict[str, Any]] = {
-    "id": "3f0c9a52-6f0e-4b7e-9d35-1f1f0e6f7c11",
-    "kind": "rebuild_index",
-    "log": "events",
-    "state": "running",
-    "progress": {"done": 250_000, "total": 1_204_113, "fraction": 0.2076},
-    "attempts": 1,
-    "error": None,
-    "created_by": {"issuer": "tallystick", "subject": "ada@example.com"},
-    "created_at": "2026-11-24T17:21:36.123Z",
-    "started_at": "2026-11-24T17:21:36.406Z",
-    "finished_at": None,
-    "cancel_requested": False,
-}
-_QUEUED: Final[dict[str, Any]] = {
-    **_JOB,
-    "state": "queued",
-    "progress": {"done": 0, "total": None, "fraction": None},
-    "attempts": 0,
-    "started_at": None,
-}
+_KINDS: Final[Mapping[str, str]] = {kind: kind for kind in (*get_args(JobKind), EXPORT, CLEANUP, APPLY_RETENTION)}
 
 _NEW_JOBS: Final[dict[str, Any]] = {
     "rebuild_index": {"summary": "Make the search index anew", "value": {"kind": "rebuild_index", "log": "events"}},
     "of the access log": {"value": {"kind": "rebuild_index", "log": "access"}},
 }
 
-_TENANT: Final[dict[str, Any]] = {
-    "name": "tenant_id",
-    "in": "query",
-    "description": "The tenant; the token's default when absent.",
-    "schema": {"type": "string", "maxLength": 63},
-}
+_TENANT: Final = query_parameter(
+    "tenant_id", "The tenant; the token's default when absent.", {"type": "string", "maxLength": 63}, "acme"
+)
 
 _LISTING: Final[tuple[dict[str, Any], ...]] = (
     _TENANT,
-    {
-        "name": "state",
-        "in": "query",
-        "description": "Only jobs in this state.",
-        "schema": {"type": "string", "enum": list(_STATES)},
-    },
-    {
-        "name": "kind",
-        "in": "query",
-        "description": "Only jobs that do this.",
-        "schema": {"type": "string", "enum": list(_KINDS)},
-    },
-    {
-        "name": "limit",
-        "in": "query",
-        "description": "Most jobs to answer.",
-        "schema": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
-    },
-    {
-        "name": "cursor",
-        "in": "query",
-        "description": "`next` or `prev` of an earlier page.",
-        "schema": {"type": "string", "maxLength": 256},
-    },
+    query_parameter("state", "Only jobs in this state.", {"type": "string", "enum": list(_STATES)}),
+    query_parameter("kind", "Only jobs that do this.", {"type": "string", "enum": list(_KINDS)}),
+    *page_parameters("jobs"),
 )
 
 _NAMED: Final = ("tenant_id",)
 
 # Not validated by FastAPI, which would answer before anybody asked who is calling.
-JobPath = Annotated[str, Path(description="The job's id.", examples=[_JOB["id"]], json_schema_extra={"maxLength": 36})]
+JobPath = Annotated[
+    str, Path(description="The job's id.", examples=[EXAMPLE_JOB["id"]], json_schema_extra={"maxLength": 36})
+]
 
 
 def job_routes(service: JobService, gate: Gate, settings: Settings) -> APIRouter:
@@ -107,7 +68,7 @@ def job_routes(service: JobService, gate: Gate, settings: Settings) -> APIRouter
         operation_id=LIST_JOBS.name,
         summary="List jobs",
         response_model=JobList,
-        responses={200: _example({"items": [_JOB], "next": None, "prev": None})},
+        responses={200: _example({"items": [EXAMPLE_JOB], "next": None, "prev": None})},
         openapi_extra={"parameters": list(_LISTING)},
     )
     @performs(LIST_JOBS)
@@ -122,7 +83,7 @@ def job_routes(service: JobService, gate: Gate, settings: Settings) -> APIRouter
         status_code=202,
         response_model=JobDocument,
         responses={
-            202: _example(_QUEUED)
+            202: _example(EXAMPLE_QUEUED_JOB)
             | {"headers": {"Location": {"description": "Path of the job.", "schema": {"type": "string"}}}},
         },
         openapi_extra={
@@ -146,7 +107,7 @@ def job_routes(service: JobService, gate: Gate, settings: Settings) -> APIRouter
         operation_id=READ_JOB.name,
         summary="Read a job",
         response_model=JobDocument,
-        responses={200: _example(_JOB)},
+        responses={200: _example(EXAMPLE_JOB)},
         openapi_extra={"parameters": [_TENANT]},
     )
     @performs(READ_JOB)
@@ -160,7 +121,7 @@ def job_routes(service: JobService, gate: Gate, settings: Settings) -> APIRouter
         summary="Cancel a job",
         status_code=202,
         response_model=JobDocument,
-        responses={202: _example({**_JOB, "cancel_requested": True})},
+        responses={202: _example({**EXAMPLE_JOB, "cancel_requested": True})},
         openapi_extra={"parameters": [_TENANT]},
     )
     @performs(CANCEL_JOB)
@@ -195,10 +156,12 @@ class _Desk:
         access, _ = await let_in(self._gate, request, RUN_JOB, known=_NAMED)
         new = fit(_NEW_JOB, await read_json(request, self._timeout))
         tenant, principal = access.tenant, access.principal
+        record = record_of(request)
+        await record.begin(access, new.model_dump())
         created_by = {"issuer": principal.issuer, "subject": principal.subject}
         job = await self._service.create(tenant.id, tenant.logs[new.log], new.kind, {}, created_by)
-        elsewhere = "" if tenant.id == principal.default_tenant else f"?tenant_id={tenant.id}"
-        location = f"{request.url.path.rstrip('/')}/{job.id}{elsewhere}"
+        record.tell(job=job.id)
+        location = f"{request.url.path.rstrip('/')}/{job.id}{access.elsewhere}"
         return _answer(JobDocument.of(job), 202, {"Location": location})
 
     async def read(self, request: Request, job_id: str) -> Response:
@@ -206,7 +169,8 @@ class _Desk:
         return _answer(JobDocument.of(await self._service.get(access.tenant.id, job_id)))
 
     async def cancel(self, request: Request, job_id: str) -> Response:
-        access, _ = await let_in(self._gate, request, CANCEL_JOB, known=_NAMED)
+        access, values = await let_in(self._gate, request, CANCEL_JOB, known=_NAMED)
+        await record_of(request).begin(access, values)
         return _answer(JobDocument.of(await self._service.cancel(access.tenant.id, job_id)), 202)
 
 

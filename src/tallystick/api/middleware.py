@@ -20,6 +20,9 @@ from tallystick.errors import TooLargeError
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 _TRACEPARENT = re.compile(rb"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _CLIENT_CLOSED = 499
+_UPGRADED = 101
+_STARTS = frozenset({"http.response.start", "websocket.http.response.start", "websocket.accept"})
+_FAILED = {"type": "websocket.close", "code": 1011, "reason": "an unexpected failure: try again"}
 _MOST_DIGITS = 18
 _UNMATCHED = "unmatched"
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
@@ -63,9 +66,9 @@ class _Exchange:
         self.status = 0
 
     async def respond(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
+        if message["type"] in _STARTS:
             self.started = True
-            self.status = int(message["status"])
+            self.status = int(message.get("status", _UPGRADED))
             message["headers"] = self._headers(message.get("headers", ()))
         elif self.head:
             message = {**message, "body": b""}
@@ -103,8 +106,8 @@ class Edge:
         self._log: Any = structlog.get_logger("tallystick.access")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request; other kinds of connection pass through."""
-        if scope["type"] != "http":
+        """Serve one request, which may be to become a WebSocket; what is neither passes through."""
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
         begun = perf_counter()
@@ -116,7 +119,7 @@ class Edge:
                 traceparent = value
             elif name == b"content-length":
                 length = value
-        method = scope["method"]
+        method = scope.get("method", "GET")
         exchange = _Exchange(correlation_id(request_id, traceparent), send, head=method == "HEAD")
         state = scope.setdefault("state", {})
         state["correlation_id"] = exchange.correlation_id
@@ -145,12 +148,15 @@ class Edge:
             exchange.status = 500
             if not exchange.started:
                 await internal_error(exchange.correlation_id)(scope, receive, exchange.respond)
+            elif scope["type"] == "websocket":
+                await exchange.send(_FAILED)
 
     def _account(self, exchange: _Exchange, scope: Scope, method: str, seconds: float) -> None:
         route = getattr(scope.get("route"), "path_format", _UNMATCHED)
         method = method if method in _METHODS else "OTHER"
         status = exchange.status or _CLIENT_CLOSED
-        self._metrics.observe(method, route, status, seconds)
+        if status != _UPGRADED:  # a stream lasts for hours; it has metrics of its own
+            self._metrics.observe(method, route, status, seconds)
         self._log.info(
             "request",
             method=method,

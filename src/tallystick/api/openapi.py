@@ -19,6 +19,10 @@ _DESCRIPTION: Final = """\
 Applications append events of who did what to which resource. Each one is kept, in an order without gaps, and can be
 proved unaltered.
 
+What is stored can be watched as it is stored, over the WebSockets `/api/v1/logs/stream` and
+`/api/v1/access-logs/stream`. This document has no words for
+them; the API reference in `docs/reference/api.md` has.
+
 Send `Authorization: Bearer <token>`. Every answer carries `X-Request-Id`; every error is a problem document (RFC 9457).
 """
 

@@ -33,6 +33,10 @@ REMEDIES: Final[Mapping[str, str]] = MappingProxyType(
         "gone": "It was here and was removed, by retention or on order. It does not come back.",
         "too-large": "The body is over a limit that `detail` names. Send less at a time.",
         "unsupported-media-type": "Send the content type or coding that `detail` names.",
+        "range-not-satisfiable": (
+            "The range of bytes lies beyond the end. `Content-Range` says how many there are; without `Range` all are "
+            "sent."
+        ),
         "invalid": (
             "The request could be read but does not hold. Each entry of `errors` names a place (`pointer` "
             "in the body, `parameter` otherwise, `index` in a bulk request) and what to mend there."
@@ -55,6 +59,14 @@ REMEDIES: Final[Mapping[str, str]] = MappingProxyType(
         "search-down": (
             "The search index does not answer, or is being made anew. Send the request again after `Retry-After` "
             "seconds, or list by time or by seq without filters, which needs no index."
+        ),
+        "objects-down": (
+            "The object store does not answer. What it holds is not lost; send the request again after `Retry-After` "
+            "seconds. Everything else goes on."
+        ),
+        "keys-down": (
+            "The tenant's keys are needed for this, and who holds the master key does not answer or refuses. Send the "
+            "request again after `Retry-After` seconds. What needs no keys goes on."
         ),
     }
 )

@@ -22,12 +22,14 @@ class Answers:
         seconds: Response times by kind, of successes only.
         failures: Answers of another status than expected, by kind and status; status 0 is a broken connection.
         flaws: Answers of the status expected whose body is not what it must be, by kind and flaw.
-        elapsed: Seconds from the first due moment to the last answer.
+        began: The first due moment, by `time.perf_counter`.
+        elapsed: Seconds from then to the last answer.
     """
 
     seconds: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
     failures: dict[tuple[str, int], int] = field(default_factory=dict[tuple[str, int], int])
     flaws: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
+    began: float = 0.0
     elapsed: float = 0.0
 
     def count(self, request: Request, answer: Answer, seconds: float, judge: Judge = any_body) -> None:

@@ -5,7 +5,21 @@ from typing import Annotated, Literal
 
 import typer
 
-from tallystick.bench import arriving, crowding, freshness, indexing, loading, reading, searching, sizes, writing
+from tallystick.bench import (
+    arriving,
+    counting,
+    crowding,
+    exporting,
+    freshness,
+    indexing,
+    loading,
+    masking,
+    reading,
+    searching,
+    sizes,
+    streaming,
+    writing,
+)
 from tallystick.bench.instance import Instance
 from tallystick.bench.report import Figure, Report, Say, joined
 from tallystick.bench.running import (
@@ -65,6 +79,19 @@ def bulk(
     """Measure POST /logs/bulk: 500 events, 4 keep-alive connections."""
     run(
         lambda instance, say: writing.bulk(instance, Plan(duration, rounds), say, raw_copy=copy),
+        home,
+        as_json=as_json,
+        output=output,
+    )
+
+
+@app.command("masking")
+def masking_command(
+    *, home: Home = None, duration: Duration = 20, rounds: Rounds = 3, as_json: AsJson = False, output: Output = None
+) -> None:
+    """Measure single and bulk requests of a tenant that masks by default, in turns with those of one that does not."""
+    run(
+        lambda instance, say: masking.masking(instance, Plan(duration, rounds), say),
         home,
         as_json=as_json,
         output=output,
@@ -178,6 +205,42 @@ def search(
     run(measure, home, as_json=as_json, output=output, settings=DAYS, options=("--search", engine))
 
 
+@app.command("export")
+def export(
+    *,
+    home: LoadedHome = LOADED,
+    rounds: Rounds = 2,
+    as_json: AsJson = False,
+    output: Output = None,
+) -> None:
+    """Measure an export of all events that `load` made, in turns with COPY of the same bodies in the same order."""
+    run(
+        lambda instance, say: exporting.export(instance, rounds, say),
+        home,
+        as_json=as_json,
+        output=output,
+        settings=DAYS,
+    )
+
+
+@app.command("stats")
+def stats(
+    *,
+    home: LoadedHome = LOADED,
+    seconds: Annotated[float, typer.Option(min=1, help="Seconds of each kind of question.")] = 15,
+    as_json: AsJson = False,
+    output: Output = None,
+) -> None:
+    """Measure statistics of twelve kinds on what `load` made, once rollups and index hold all of it."""
+    run(
+        lambda instance, say: counting.stats(instance, seconds, say),
+        home,
+        as_json=as_json,
+        output=output,
+        settings=DAYS,
+    )
+
+
 @app.command("freshness")
 def freshness_command(
     *,
@@ -191,6 +254,26 @@ def freshness_command(
     """Measure how soon an event is found, and how soon it is in the index, while many tenants write."""
     run(
         lambda instance, say: freshness.freshness(instance, seconds, say, rate=rate, count=count),
+        home,
+        as_json=as_json,
+        output=output,
+    )
+
+
+@app.command("stream")
+def stream(
+    *,
+    home: Home = None,
+    scenario: Annotated[
+        list[streaming.Scenario] | None, typer.Option(help="Which; repeat it for several. All without it.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=1, help="Seconds of each.")] = 30,
+    as_json: AsJson = False,
+    output: Output = None,
+) -> None:
+    """Measure how soon watchers see what is stored: by filters, everything of one tenant, and beside idle ones."""
+    run(
+        lambda instance, say: streaming.streams(instance, seconds, say, scenario or list(streaming.SCENARIOS)),
         home,
         as_json=as_json,
         output=output,

@@ -3,9 +3,15 @@
 import asyncio
 import time
 from collections.abc import Iterator
+from typing import Final
 
 from tallystick.bench.answers import Answers, Judge, any_body
+from tallystick.bench.report import Figure, Latency, percentile
 from tallystick.bench.requests import Connection, Request
+from tallystick.bench.usage import Groups, Meter
+
+CONNECTIONS: Final = 4
+"""Clients that keep two cores busy."""
 
 
 async def send_for(
@@ -39,3 +45,41 @@ async def send_for(
             group.create_task(work())
     answers.elapsed = clock() - begin
     return answers
+
+
+async def measure_answers(  # what is measured, and how
+    name: str,
+    url: str,
+    groups: Groups,
+    requests: Iterator[Request],
+    *,
+    seconds: float,
+    warm_up: float,
+    connections: int = CONNECTIONS,
+    judge: Judge = any_body,
+) -> Figure:
+    """Measure requests of one kind by a few clients: how long an answer takes, and what CPU.
+
+    Args:
+        name: Of the figure.
+        url: Where to.
+        groups: Whose CPU is counted.
+        requests: As of `send_for`.
+        seconds: For how long.
+        warm_up: Seconds of sending before it is measured.
+        connections: As of `send_for`.
+        judge: As of `send_for`.
+
+    Raises:
+        ConfigurationError: A request failed.
+    """
+    await send_for(url, requests, seconds=warm_up, connections=connections)
+    meter = Meter(groups)
+    meter.start()
+    answers = await send_for(url, requests, seconds=seconds, connections=connections, judge=judge)
+    cpu = meter.stop()
+    answers.insist()
+    (times,) = answers.seconds.values()
+    rate = len(times) / answers.elapsed
+    facts = {"p95_ms": 1000 * percentile(sorted(times), 95), "cpu_ms": 1000 * sum(cpu.values()) / rate}
+    return Figure(name, rate, answers.elapsed, len(times), Latency.of(times), cpu=cpu, facts=facts)

@@ -10,11 +10,8 @@ from typing import Final
 import asyncpg
 import orjson
 
-from tallystick.auth.keys import load_or_create
-from tallystick.auth.model import Role
-from tallystick.auth.service import TokenGrant, create_token, parse_ttl
 from tallystick.bench.answers import Answers
-from tallystick.bench.instance import Instance, ensure_tenants
+from tallystick.bench.instance import Instance, ensure_tenants, token_for
 from tallystick.bench.openloop import send_at
 from tallystick.bench.payloads import Payloads
 from tallystick.bench.proof import check_log, log_size
@@ -23,7 +20,6 @@ from tallystick.bench.requests import post
 from tallystick.bench.usage import sampled_memory
 from tallystick.bench.writing import BULK_EVENTS, Plan, bulk_load, measure, single_load
 from tallystick.bench.wrk import Load, Running
-from tallystick.settings import Settings
 
 ACTIVE: Final = 100
 FLOOD_CONNECTIONS: Final = 64
@@ -79,24 +75,9 @@ def _repeated(instance: Instance, plan: Plan, name: str, load: Load, each: int, 
     return median_of(figures)
 
 
-def _token(instance: Instance, tenant_ids: list[str], subject: str) -> str:
-    """A token of its own for an application of some tenants, so that it has rate limits of its own."""
-    settings = Settings(home=instance.home)
-    grant = TokenGrant(
-        subject=subject,
-        role=Role.ADMIN,
-        tenants=tenant_ids,
-        platform=False,
-        default_tenant=None,
-        scopes=(),
-        ttl=parse_ttl("1d"),
-    )
-    return create_token(settings.auth, load_or_create(settings.keys), grant).token
-
-
 def flood_load(instance: Instance, seconds: float) -> Load:
     """More bulk requests of one tenant than the server can take; refusals are counted, not failures."""
-    token = _token(instance, [_FLOODING], "benchmark-flood")
+    token = token_for(instance, [_FLOODING], "benchmark-flood")
     load = bulk_load(instance.url, token, [_FLOODING], seconds)
     return replace(load, connections=FLOOD_CONNECTIONS, count_statuses=True)
 
@@ -104,7 +85,7 @@ def flood_load(instance: Instance, seconds: float) -> Load:
 async def _quiet(instance: Instance, names: list[str], seconds: float) -> Answers:
     """Single requests of other tenants at a low constant rate."""
     payloads = Payloads(seed=23)
-    token = _token(instance, names, "benchmark-quiet")
+    token = token_for(instance, names, "benchmark-quiet")
     bodies = (orjson.dumps(payloads.one(name)) for name in cycle(names))
     requests = [
         post(instance.url, "/api/v1/logs", token, body, "quiet") for body in islice(bodies, int(seconds * _QUIET_RATE))
@@ -138,7 +119,7 @@ async def noisy(instance: Instance, plan: Plan, say: Say) -> Report:
     say("bulk capacity")
     capacity = measure(
         "bulk of 500, 4 connections",
-        bulk_load(instance.url, _token(instance, [_FLOODING], "benchmark-flood"), [_FLOODING], plan.seconds),
+        bulk_load(instance.url, token_for(instance, [_FLOODING], "benchmark-flood"), [_FLOODING], plan.seconds),
         BULK_EVENTS,
         instance.groups,
     )

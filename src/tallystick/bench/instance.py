@@ -18,8 +18,12 @@ from urllib.parse import urlsplit
 import httpx
 import psutil
 
+from tallystick.auth.keys import load_or_create
+from tallystick.auth.model import Role
+from tallystick.auth.service import TokenGrant, create_token, parse_ttl
 from tallystick.bench.usage import Groups, family
 from tallystick.errors import ConfigurationError
+from tallystick.settings import Settings
 
 _START_SECONDS: Final = 120
 _STOP_SECONDS: Final = 60
@@ -200,17 +204,38 @@ def _wait_until_up(home: Path, process: subprocess.Popen[bytes], output: Path) -
     raise ConfigurationError(f"`tallystick up` did not come up in {home}; it said: {said or 'nothing'}")
 
 
-def ensure_tenants(instance: Instance, tenant_ids: list[str]) -> None:
+def ensure_tenants(instance: Instance, tenant_ids: list[str], settings: Mapping[str, object] | None = None) -> None:
     """Make tenants that are not there yet, through the API.
+
+    Args:
+        instance: Where.
+        tenant_ids: Theirs.
+        settings: Of those that are made.
 
     Raises:
         ConfigurationError: The API refuses.
     """
+    given = {} if settings is None else {"settings": dict(settings)}
     with instance.client() as client:
         for tenant_id in tenant_ids:
-            answer = client.post("/tenants", json={"id": tenant_id, "name": f"Benchmark {tenant_id}"})
+            answer = client.post("/tenants", json={"id": tenant_id, "name": f"Benchmark {tenant_id}", **given})
             if answer.status_code not in (201, 409):
                 raise ConfigurationError(f"cannot make the tenant {tenant_id}: {answer.status_code} {answer.text}")
+
+
+def token_for(instance: Instance, tenant_ids: list[str], subject: str) -> str:
+    """A token of its own for an application of some tenants, so that it has rate limits of its own."""
+    settings = Settings(home=instance.home)
+    grant = TokenGrant(
+        subject=subject,
+        role=Role.ADMIN,
+        tenants=tenant_ids,
+        platform=False,
+        default_tenant=None,
+        scopes=(),
+        ttl=parse_ttl("1d"),
+    )
+    return create_token(settings.auth, load_or_create(settings.key_folder), grant).token
 
 
 def probe(instance: Instance, body: bytes, path: str = "/logs") -> None:

@@ -54,7 +54,7 @@ async def send_at(
             connection.close()
 
     workers = [asyncio.create_task(work()) for _ in range(connections)]
-    begin = clock() + 0.05
+    begin = answers.began = clock() + 0.05
     try:
         for number, request in enumerate(prepared):
             moment = begin + number / rate

@@ -9,19 +9,18 @@ from urllib.parse import urlencode
 import orjson
 
 from tallystick.bench.arriving import arriving
-from tallystick.bench.closedloop import send_for
+from tallystick.bench.closedloop import measure_answers
 from tallystick.bench.instance import Instance
 from tallystick.bench.loading import HOT, tenants
 from tallystick.bench.plain_searching import plain
 from tallystick.bench.questions import KINDS, PAGE, Question, ask
 from tallystick.bench.reading import loaded
-from tallystick.bench.report import Check, Figure, Latency, Report, Say, at_least, percentile, under
+from tallystick.bench.report import Check, Figure, Report, Say, at_least, under
 from tallystick.bench.requests import Request, get, post
-from tallystick.bench.usage import Groups, Meter
+from tallystick.bench.usage import Groups
 
 Questions = Mapping[str, Sequence[Question]]
 
-CONNECTIONS: Final = 4
 BESIDE_ARRIVALS: Final = " while events arrive"
 _WARM_UP_SECONDS: Final = 1.0
 _WITH_ITEMS: Final = b'{"items":[{'
@@ -99,16 +98,17 @@ async def _every_kind(
         name = f"{searched.title}: {kind}{beside}"
         say(name)
         requests = cycle([searched.form(question) for question in questions[kind]])
-        await send_for(searched.url, requests, seconds=_WARM_UP_SECONDS, connections=CONNECTIONS)
-        meter = Meter(searched.groups())
-        meter.start()
-        answers = await send_for(searched.url, requests, seconds=seconds, connections=CONNECTIONS, judge=flaw_of)
-        cpu = meter.stop()
-        answers.insist()
-        times = answers.seconds[kind]
-        rate = len(times) / answers.elapsed
-        facts = {"p95_ms": 1000 * percentile(sorted(times), 95), "cpu_ms": 1000 * sum(cpu.values()) / rate}
-        figures.append(Figure(name, rate, answers.elapsed, len(times), Latency.of(times), cpu=cpu, facts=facts))
+        figures.append(
+            await measure_answers(
+                name,
+                searched.url,
+                searched.groups(),
+                requests,
+                seconds=seconds,
+                warm_up=_WARM_UP_SECONDS,
+                judge=flaw_of,
+            )
+        )
     return figures
 
 

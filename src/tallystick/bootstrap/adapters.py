@@ -1,25 +1,36 @@
-"""Which engine searches and which queue tells of work, as the settings say."""
+"""Which engine searches, which queue tells of work and which ring holds the master key, as the settings say."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from tallystick.adapters.tantivy.index import TantivyIndex
+from tallystick.auth.keys import Keyring
 from tallystick.database.pools import Database
 from tallystick.followers.embedded import EmbeddedQueue
-from tallystick.ports import Queue, SearchIndex
+from tallystick.ports import EventIndex, KeyRing, Queue
+from tallystick.privacy.local import LocalKeyRing
+from tallystick.privacy.service import TenantKeys
+from tallystick.privacy.store import DataKeyStore
+from tallystick.retention.model import MinimumRetention
 from tallystick.search import follower as search_follower
 from tallystick.settings import Settings
+from tallystick.stats import follower as stats_follower
 
 if TYPE_CHECKING:
     from tallystick.adapters.sqs.queue import SqsQueue as DeadLetterQueues
 
-FOLLOWERS: Final = (search_follower.NAME,)
+FOLLOWERS: Final = (search_follower.NAME, stats_follower.NAME)
 """Names of all followers."""
 
 
+def minimum_retention(settings: Settings) -> MinimumRetention:
+    """What is kept at least, whatever anybody asks for."""
+    return MinimumRetention(settings.retention.min_days, settings.retention.min_access_days)
+
+
 @asynccontextmanager
-async def search_index(settings: Settings) -> AsyncGenerator[SearchIndex]:
+async def search_index(settings: Settings) -> AsyncGenerator[EventIndex]:
     """Open the search index.
 
     Raises:
@@ -62,3 +73,31 @@ async def work_queue(settings: Settings, database: Database) -> AsyncGenerator[Q
     """
     async with dead_letters(settings) as queue:
         yield EmbeddedQueue(database, FOLLOWERS) if queue is None else queue
+
+
+@asynccontextmanager
+async def key_ring(settings: Settings, keyring: Keyring) -> AsyncGenerator[KeyRing]:
+    """Open the ring of master keys.
+
+    Raises:
+        ConfigurationError: Settings of the keys need a person.
+    """
+    if settings.keys.kind == "kms":
+        # Loaded where it is used alone: it takes a second.
+        from tallystick.adapters.kms import KmsKeyRing  # noqa: PLC0415
+
+        async with KmsKeyRing(settings.keys) as ring:
+            yield ring
+    else:
+        yield LocalKeyRing(keyring.master)
+
+
+@asynccontextmanager
+async def tenant_keys(settings: Settings, database: Database, keyring: Keyring) -> AsyncGenerator[TenantKeys]:
+    """The keys of tenants for one process.
+
+    Raises:
+        ConfigurationError: Settings of the keys need a person.
+    """
+    async with key_ring(settings, keyring) as ring:
+        yield TenantKeys(DataKeyStore(database, ring, settings.keys.cache).load, settings.auth.freshness)

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -10,26 +10,41 @@ from typing import TypeAlias
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 
+from tallystick.access_log.backlog import AccessMetrics
+from tallystick.access_log.service import AccessLog
 from tallystick.auth.gate import Gate
 from tallystick.auth.keys import Keyring, load_or_create
 from tallystick.auth.rates import RateLimits
 from tallystick.auth.revocations import Revocations
 from tallystick.auth.verifier import TokenVerifier
-from tallystick.bootstrap.adapters import search_index, work_queue
+from tallystick.bootstrap.adapters import minimum_retention, search_index, tenant_keys, work_queue
 from tallystick.database.pools import Database
 from tallystick.export.service import ExportService
+from tallystick.export.stored import StoredExports
 from tallystick.followers.wakeups import WakeUps
+from tallystick.history.reveal import RevealService
 from tallystick.jobs.service import JobService
 from tallystick.log.reader import LogReader
 from tallystick.log.retries import Digests
 from tallystick.log.source import LogSource
 from tallystick.log.writer import Writer, WriterMetrics
+from tallystick.objects.store import Objects
 from tallystick.ports import Queue
+from tallystick.privacy.masking.metrics import MaskingMetrics
+from tallystick.privacy.masking.service import Masking
+from tallystick.privacy.service import TenantKeys
 from tallystick.query.cursor import CursorCodec
+from tallystick.retention.service import CleanupService
+from tallystick.search.counting import CountService
 from tallystick.search.jobs import request_rebuild
 from tallystick.search.service import SearchService
 from tallystick.search.tail import Tails
 from tallystick.settings import Settings
+from tallystick.stats.service import StatsService
+from tallystick.stream.hub import Hub
+from tallystick.stream.metrics import StreamMetrics
+from tallystick.stream.replay import Replays
+from tallystick.stream.service import StreamService
 from tallystick.tenants.directory import TenantDirectory
 from tallystick.tenants.service import TenantService
 
@@ -64,12 +79,20 @@ class Services:
     directory: TenantDirectory
     revocations: Revocations
     gate: Gate
+    masking: Masking
     writer: Writer
+    access_log: AccessLog
     reader: LogReader
     search: SearchService
+    stats: StatsService
     exports: ExportService
+    stored_exports: StoredExports
+    streams: StreamService
     tenants: TenantService
     jobs: JobService
+    keys: TenantKeys
+    reveals: RevealService
+    cleanups: CleanupService
     registry: CollectorRegistry
     lifecycle: Lifecycle = field(default_factory=Lifecycle)
 
@@ -96,42 +119,68 @@ async def services(settings: Settings, registry: CollectorRegistry | None = None
         ConfigurationError: Settings or key files need a person.
     """
     registry = make_registry() if registry is None else registry
-    keyring = load_or_create(settings.keys)
+    keyring = load_or_create(settings.key_folder)
     cursors = CursorCodec(keyring.cursor_signing)
     async with Database.from_settings(settings.database) as database:
         directory = TenantDirectory(database, settings.auth.freshness)
         revocations = Revocations(database, settings.auth.freshness)
+        source = LogSource(database)
+        stream_metrics = StreamMetrics(registry)
+        known = partial(_known, directory, revocations)
+        patience = settings.api.read_timeout
+        hub = Hub(source, stream_metrics, max_bytes=settings.api.stream_buffer, patience=patience, fresh=known)
         async with (
             aclosing(TokenVerifier(settings.auth, keyring)) as verifier,
             _following(directory, revocations),
             work_queue(settings, database) as queue,
-            _waking(settings, queue) as grown,
-            _writing(database, settings, keyring, registry, grown) as writer,
+            _waking(settings, queue) as woken,
+            _writing(database, settings, keyring, registry, _both(hub.grown, woken)) as writer,
             search_index(settings) as index,
+            tenant_keys(settings, database, keyring) as keys,
+            _recording(AccessLog(writer, directory, AccessMetrics(registry))) as access_log,
         ):
+            gate = Gate(verifier, revocations, directory, RateLimits(settings.rates))
+            streams = StreamService(hub, Replays(source, patience, known), gate, settings.api, stream_metrics)
             jobs = JobService(database, queue, cursors)
             reader = LogReader(database, cursors, settings)
-            tails = Tails(LogSource(database), settings.search.tail_events)
-            search = SearchService(reader, index, tails, cursors, partial(request_rebuild, database, jobs))
+            tails = Tails(source, settings.search.tail_events)
+            report_damage = partial(request_rebuild, database, jobs)
+            search = SearchService(reader, index, tails, cursors, report_damage)
+            exports = ExportService(database, reader, search, settings.api.max_exports)
+            objects = Objects.from_settings(settings.objects, settings.home)
             made = Services(
                 settings=settings,
                 database=database,
                 keyring=keyring,
                 directory=directory,
                 revocations=revocations,
-                gate=Gate(verifier, revocations, directory, RateLimits(settings.rates)),
+                gate=gate,
+                masking=Masking(keys, MaskingMetrics(registry)),
                 writer=writer,
+                access_log=access_log,
                 reader=reader,
                 search=search,
-                exports=ExportService(database, reader, search, settings.api.max_exports),
+                stats=StatsService(database, CountService(index, tails, report_damage)),
+                exports=exports,
+                stored_exports=StoredExports(database, jobs, exports, objects, keys, settings.exports),
+                streams=streams,
                 tenants=TenantService(database, directory, cursors),
                 jobs=jobs,
+                keys=keys,
+                reveals=RevealService(reader, keys),
+                cleanups=CleanupService(database, jobs, source, minimum_retention(settings)),
                 registry=registry,
             )
-            try:
-                yield made
-            finally:
-                made.lifecycle.drain()
+            async with _running(streams.run()):
+                try:
+                    yield made
+                finally:
+                    made.lifecycle.drain()
+
+
+def _known(directory: TenantDirectory, revocations: Revocations) -> bool:
+    """Whether it is known who may see what."""
+    return directory.fresh and revocations.fresh
 
 
 @asynccontextmanager
@@ -141,7 +190,14 @@ async def _following(directory: TenantDirectory, revocations: Revocations) -> As
         async with asyncio.timeout(_FIRST_LOOK):
             # What fails here fails again in `run`, which says so.
             await asyncio.gather(directory.refresh(), revocations.refresh(), return_exceptions=True)
-    tasks = [asyncio.create_task(follower.run(), name=type(follower).__name__) for follower in (directory, revocations)]
+    async with _running(directory.run(), revocations.run()):
+        yield
+
+
+@asynccontextmanager
+async def _running(*loops: Coroutine[None, None, None]) -> AsyncGenerator[None]:
+    """Run what never ends by itself."""
+    tasks = [asyncio.create_task(loop) for loop in loops]
     try:
         yield
     finally:
@@ -152,6 +208,18 @@ async def _following(directory: TenantDirectory, revocations: Revocations) -> As
                 await task
 
 
+def _both(first: _Grown, second: _Grown | None) -> _Grown:
+    """Tell two who want to know of growth, or one."""
+    if second is None:
+        return first
+
+    def tell(log_id: int, size: int) -> None:
+        first(log_id, size)
+        second(log_id, size)
+
+    return tell
+
+
 @asynccontextmanager
 async def _waking(settings: Settings, queue: Queue) -> AsyncGenerator[_Grown | None]:
     """What the writer tells of growth; nobody where the queue looks for itself."""
@@ -160,6 +228,12 @@ async def _waking(settings: Settings, queue: Queue) -> AsyncGenerator[_Grown | N
         return
     async with WakeUps(queue, settings.queue.wake_interval) as wake_ups:
         yield wake_ups.grown
+
+
+@asynccontextmanager
+async def _recording(log: AccessLog) -> AsyncGenerator[AccessLog]:
+    async with log.running():
+        yield log
 
 
 @asynccontextmanager

@@ -1,18 +1,51 @@
 """What a worker does: it keeps the partitions, follows the logs and runs jobs."""
 
+import secrets
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
 
-from tallystick.bootstrap.adapters import search_index, work_queue
+import structlog
+
+from tallystick.access_log.model import Actor, Deed, Result
+from tallystick.access_log.service import AccessLog
+from tallystick.auth.keys import SigningKeys, load_or_create
+from tallystick.bootstrap.adapters import FOLLOWERS, minimum_retention, search_index, tenant_keys, work_queue
+from tallystick.bootstrap.recording import access_log
 from tallystick.database.partitions import maintain
 from tallystick.database.pools import Database
+from tallystick.errors import UnavailableError
+from tallystick.export.jobs import EXPORT, ExportJob
+from tallystick.export.service import ExportService
+from tallystick.export.tidying import TIDY_SECONDS, remove_ended, remove_stray_exports
 from tallystick.followers.engine import FollowerEngine, Pace
+from tallystick.followers.listening import WakeUpListener
+from tallystick.jobs.model import Handler, Job, JobState
 from tallystick.jobs.runner import JobRunner
+from tallystick.jobs.service import JobService
+from tallystick.log.reader import LogReader
+from tallystick.log.removal import Remover, Speed
 from tallystick.log.source import LogSource
+from tallystick.objects.store import Objects
+from tallystick.ports import Queue, SearchIndex
+from tallystick.query.cursor import CursorCodec
+from tallystick.retention.applying import APPLY_RETENTION, ApplyRetention
+from tallystick.retention.cleanup import CLEANUP, Cleanup
+from tallystick.retention.forgetting import IndexForgetting
+from tallystick.retention.scheduling import SCHEDULE_SECONDS, schedule
+from tallystick.retention.tidying import remove_stray_leaves
+from tallystick.retention.tracing import RecordedRemovals
 from tallystick.runtime.worker import MAINTENANCE_INTERVAL, Loop, repeat
 from tallystick.search.follower import IndexFollower
-from tallystick.search.jobs import REBUILD_INDEX, IndexRebuild
+from tallystick.search.jobs import REBUILD_INDEX, IndexRebuild, request_rebuild
+from tallystick.search.service import SearchService
+from tallystick.search.tail import Tails
 from tallystick.settings import Settings
+from tallystick.stats.follower import RollupFollower
+from tallystick.tenants.directory import TenantDirectory
+
+_log = structlog.get_logger("tallystick.access_log")
 
 
 @asynccontextmanager
@@ -26,19 +59,113 @@ async def worker_loops(settings: Settings) -> AsyncGenerator[Sequence[Loop]]:
         Database.from_settings(settings.database) as database,
         search_index(settings) as index,
         work_queue(settings, database) as queue,
+        access_log(settings, database, directory := TenantDirectory(database, settings.auth.freshness)) as log,
+        tenant_keys(settings, database, load_or_create(settings.key_folder)) as keys,
     ):
         source = LogSource(database)
-        engine = FollowerEngine(IndexFollower(index, database), source, database, queue, _pace(settings))
-        sweep_seconds = settings.queue.sweep_interval
-        jobs = JobRunner(
-            database, queue, {REBUILD_INDEX: IndexRebuild(index, source, database)}, sweep_seconds=sweep_seconds
+        pace = _pace(settings)
+        followers = WakeUpListener(
+            queue,
+            [
+                FollowerEngine(IndexFollower(index, database), source, database, pace),
+                FollowerEngine(RollupFollower(), source, database, _slower(pace)),
+            ],
         )
+        sweep_seconds = settings.queue.sweep_interval
+        objects = Objects.from_settings(settings.objects, settings.home)
+        exporting = ExportJob(database, _exports(settings, database, index, queue), objects, keys, settings.exports)
+        asked = JobService(database, queue, _cursors())
+        removing = _removing(settings, database, objects, source, log)
+        jobs = JobRunner(
+            database,
+            queue,
+            {REBUILD_INDEX: IndexRebuild(index, source, database), EXPORT: exporting, **removing},
+            sweep_seconds=sweep_seconds,
+            limits={EXPORT: settings.exports.parallel, APPLY_RETENTION: 1, CLEANUP: 1},
+            ended=partial(_record_end, log),
+        )
+        forgetting = IndexForgetting(database, index, partial(request_rebuild, database, asked))
 
         async def keep_partitions() -> None:
             span = settings.database.partition_interval
             await repeat("maintenance", lambda: maintain(database, span), MAINTENANCE_INTERVAL)
 
-        yield keep_partitions, engine.run, jobs.run
+        async def keep_exports() -> None:
+            await repeat("ended exports", lambda: remove_ended(database, objects), TIDY_SECONDS)
+
+        async def keep_objects() -> None:
+            await repeat("stray objects", lambda: remove_stray_exports(database, objects), MAINTENANCE_INTERVAL)
+
+        async def keep_retention() -> None:
+            platform_days = settings.retention.platform_days
+            await repeat("retention", lambda: schedule(database, asked, platform_days), SCHEDULE_SECONDS)
+
+        async def keep_leaves() -> None:
+            await repeat("stray leaves", lambda: remove_stray_leaves(database, objects), MAINTENANCE_INTERVAL)
+
+        async def keep_files() -> None:
+            days = settings.retention.purge_days
+            await repeat("removed from files", lambda: forgetting.purge_all(days), MAINTENANCE_INTERVAL)
+
+        yield (
+            keep_partitions,
+            followers.run,
+            jobs.run,
+            keep_exports,
+            keep_objects,
+            keep_retention,
+            keep_leaves,
+            keep_files,
+            forgetting.run,
+            directory.run,
+        )
+
+
+def _cursors() -> CursorCodec:
+    """A worker gives out no cursors, so it needs no key of the installation's to sign them."""
+    return CursorCodec(SigningKeys("worker", {"worker": secrets.token_bytes(32)}))
+
+
+def _removing(
+    settings: Settings, database: Database, objects: Objects, source: LogSource, log: AccessLog
+) -> dict[str, Handler]:
+    """What removes events, by kind of job."""
+    chosen = settings.retention
+    remover = Remover(database, objects, FOLLOWERS, Speed(chosen.batch_events, chosen.load))
+    minimum, tracing = minimum_retention(settings), RecordedRemovals(log)
+    return {
+        APPLY_RETENTION: ApplyRetention(database, remover, minimum, (), tracing, chosen.platform_days),
+        CLEANUP: Cleanup(database, source, remover, minimum, (), tracing),
+    }
+
+
+async def _record_end(log: AccessLog, job: Job) -> None:
+    """Record what became of a job, for who asked for it: the outcome of what the API took down as `accepted`."""
+    actor = Actor(job.created_by.get("issuer", ""), job.created_by.get("subject", ""))
+    deed = Deed("worker", f"{'exports' if job.kind == EXPORT else 'jobs'}.end", "job", job.id)
+    told = {"kind": job.kind, "log": job.log, "state": str(job.state), "count": job.done}
+    result: Result = "completed" if job.state is JobState.SUCCEEDED else "aborted"
+    if job.state is JobState.FAILED:
+        result = "failed"
+    try:
+        log.tell(actor, deed, result, told, await log.places(job.tenant_id))
+    except UnavailableError:
+        _log.warning("the end of a job is not recorded", job_id=job.id)
+
+
+def _exports(settings: Settings, database: Database, index: SearchIndex, queue: Queue) -> ExportService:
+    """Reads exports."""
+    cursors = _cursors()
+    reader = LogReader(database, cursors, settings)
+    report_damage = partial(request_rebuild, database, JobService(database, queue, cursors))
+    tails = Tails(LogSource(database), settings.search.tail_events)
+    search = SearchService(reader, index, tails, cursors, report_damage)
+    return ExportService(database, reader, search, settings.exports.parallel)
+
+
+def _slower(pace: Pace) -> Pace:
+    """The more events are rolled up at once, the fewer rows change for each of them."""
+    return replace(pace, batch_events=pace.stretch_events, batch_seconds=2 * pace.batch_seconds, parallel=2)
 
 
 def _pace(settings: Settings) -> Pace:

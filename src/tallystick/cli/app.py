@@ -2,21 +2,19 @@
 
 import os
 import sys
-from typing import Annotated
+from collections import UserDict
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Annotated, Any, Final
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command, get_group
 
 from tallystick import __version__
-from tallystick.auth.cli import app as token_app
-from tallystick.bench.cli import app as bench_app
-from tallystick.cli.demo import demo
-from tallystick.cli.followers import app as followers_app
 from tallystick.cli.importing import import_command
-from tallystick.cli.jobs import app as jobs_app
 from tallystick.cli.processes import migrate_command, serve_command, up, worker_command
-from tallystick.cli.queue import app as queue_app
 from tallystick.cli.reading import load_settings
-from tallystick.cli.tenants import app as tenants_app
 from tallystick.errors import ConfigurationError, TallystickError
 from tallystick.runtime.state import StateDirectory
 
@@ -24,8 +22,53 @@ _USAGE_ERROR = 2
 _WITHOUT_DATABASE = ("up", "serve", "worker")
 """Commands that never look for a running instance: they start one, or are told where the database is."""
 
+_GROUPS: Final = {
+    "token": "tallystick.cli.tokens",
+    "tenants": "tallystick.cli.tenants",
+    "jobs": "tallystick.cli.jobs",
+    "followers": "tallystick.cli.followers",
+    "queue": "tallystick.cli.queue",
+    "keys": "tallystick.cli.keys",
+    "bench": "tallystick.bench.cli",
+}
+"""Groups of commands, and the module of each."""
+
+_COMMANDS: Final = {"demo": "tallystick.cli.demo", "probe": "tallystick.cli.probe"}
+"""Commands that need much which no other does, and the module of each."""
+
+
+class _Commands(TyperGroup):
+    """All commands. To load every group would be a third of what a start takes, so only what is named is loaded.
+
+    Help names all.
+    """
+
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - what typer hands over
+        super().__init__(**options)
+        self.commands = _Groups(self.commands)
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401, ARG002 - what typer hands over
+        """Name them, as completion does."""
+        return list(self.commands)
+
+
+class _Groups(UserDict[str, Any]):
+    """Commands by name, and those and groups that are still to be loaded."""
+
+    def __init__(self, commands: Mapping[str, Any]) -> None:
+        super().__init__({**commands, **dict.fromkeys((*_COMMANDS, *_GROUPS))})
+
+    def __getitem__(self, name: str) -> Any:  # noqa: ANN401 - what typer keeps to itself
+        if self.data[name] is None:
+            make, module = (get_group, _GROUPS[name]) if name in _GROUPS else (get_command, _COMMANDS[name])
+            self.data[name] = make(import_module(module).app)
+            self.data[name].name = name
+        return self.data[name]
+
+
 app = typer.Typer(
     name="tallystick",
+    cls=_Commands,
     help="A self-hosted, multi-tenant audit log API.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -64,13 +107,6 @@ app.command("serve")(serve_command)
 app.command("worker")(worker_command)
 app.command("migrate")(migrate_command)
 app.command("import")(import_command)
-app.command("demo")(demo)
-app.add_typer(token_app, name="token")
-app.add_typer(tenants_app, name="tenants")
-app.add_typer(jobs_app, name="jobs")
-app.add_typer(followers_app, name="followers")
-app.add_typer(queue_app, name="queue")
-app.add_typer(bench_app, name="bench")
 
 
 def run() -> None:

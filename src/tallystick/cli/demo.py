@@ -16,7 +16,10 @@ from tallystick.runtime.demo.filling import STRUCK, Filled, fill
 from tallystick.runtime.demo.incident import NETWORK, victim_of
 from tallystick.runtime.state import Run, StateDirectory
 
+app = typer.Typer(add_completion=False)
 
+
+@app.command()
 def demo(*, as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
     """Fill the running instance with a company's activity, and an incident to look into."""
     state = StateDirectory.from_settings(load_settings())

@@ -10,7 +10,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from tallystick.access_log.model import Deed
 from tallystick.auth.keys import load_or_create
+from tallystick.cli.acting import acting
 from tallystick.cli.reading import load_settings
 from tallystick.cli.tables import print_table
 from tallystick.database.pools import Database
@@ -40,7 +42,16 @@ async def job_service(settings: Settings, database: Database) -> AsyncGenerator[
     from tallystick.bootstrap.adapters import work_queue  # noqa: PLC0415
 
     async with work_queue(settings, database) as queue:
-        yield JobService(database, queue, CursorCodec(load_or_create(settings.keys).cursor_signing))
+        yield JobService(database, queue, CursorCodec(load_or_create(settings.key_folder).cursor_signing))
+
+
+async def _cancelled(job_id: str) -> Job:
+    settings = load_settings()
+    async with Database.from_settings(settings.database) as database, job_service(settings, database) as service:
+        job = await _find(service, job_id)
+        deed = Deed("tallystick jobs cancel", "jobs.cancel", "job", job_id)
+        async with acting(settings, database, deed, job.tenant_id):
+            return await service.cancel(job.tenant_id, job_id)
 
 
 def _with_service(work: Callable[[JobService], Awaitable[Result]]) -> Result:
@@ -97,12 +108,7 @@ def show(job_id: JobId, *, as_json: AsJson = False) -> None:
 @app.command("cancel")
 def cancel(job_id: JobId, *, as_json: AsJson = False) -> None:
     """Ask a job to end. What it made so far is removed."""
-
-    async def work(service: JobService) -> Job:
-        job = await _find(service, job_id)
-        return await service.cancel(job.tenant_id, job_id)
-
-    _say(_with_service(work), as_json=as_json)
+    _say(asyncio.run(_cancelled(job_id)), as_json=as_json)
 
 
 @app.command("watch")

@@ -3,20 +3,23 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Annotated, TypeVar
 
 import typer
 from pydantic import TypeAdapter, ValidationError
 
+from tallystick.access_log.model import Deed
 from tallystick.auth.keys import load_or_create
+from tallystick.cli.acting import acting
 from tallystick.cli.reading import load_settings
 from tallystick.cli.tables import print_table
 from tallystick.database.pools import Database
 from tallystick.errors import ConfigurationError
 from tallystick.query.cursor import CursorCodec
 from tallystick.tenants.directory import TenantDirectory
-from tallystick.tenants.model import Tenant
+from tallystick.tenants.model import Tenant, state_of
 from tallystick.tenants.schemas import NewTenant
 from tallystick.tenants.service import Changes, TenantService
 
@@ -30,13 +33,23 @@ _PAGE = 200
 Result = TypeVar("Result")
 
 
-def _with_service(work: Callable[[TenantService], Awaitable[Result]]) -> Result:
+def _with_service(
+    work: Callable[[TenantService, dict[str, object]], Awaitable[Result]], deed: Deed | None = None
+) -> Result:
+    """Do something to tenants; what changes one is recorded, with what `work` puts into the mapping."""
     settings = load_settings()
 
     async def run() -> Result:
-        cursors = CursorCodec(load_or_create(settings.keys).cursor_signing)
-        async with Database.from_settings(settings.database) as database:
-            return await work(TenantService(database, TenantDirectory(database, settings.auth.freshness), cursors))
+        cursors = CursorCodec(load_or_create(settings.key_folder).cursor_signing)
+        async with Database.from_settings(settings.database) as database, AsyncExitStack() as recorded:
+            directory = TenantDirectory(database, settings.auth.freshness)
+            told: dict[str, object] = {}
+            if deed is not None:
+                await directory.refresh()
+                named = () if deed.resource_id is None else (deed.resource_id,)
+                act = acting(settings, database, deed, *named, directory=directory)
+                told = await recorded.enter_async_context(act)
+            return await work(TenantService(database, directory, cursors), told)
 
     return asyncio.run(run())
 
@@ -45,7 +58,7 @@ def _with_service(work: Callable[[TenantService], Awaitable[Result]]) -> Result:
 def list_command(*, as_json: AsJson = False) -> None:
     """List all tenants."""
 
-    async def work(service: TenantService) -> list[Tenant]:
+    async def work(service: TenantService, _: dict[str, object]) -> list[Tenant]:
         page = await service.page(None, _PAGE)
         found = list(page.tenants)
         while page.next is not None:
@@ -75,7 +88,14 @@ def create(
         new = TypeAdapter(NewTenant).validate_python({"id": tenant_id, "name": name or tenant_id})
     except ValidationError as error:
         raise ConfigurationError("; ".join(f"{flaw['loc'][0]}: {flaw['msg']}" for flaw in error.errors())) from None
-    _say(_with_service(lambda service: service.create(new.id, new.name, {})), "made", as_json=as_json)
+
+    async def work(service: TenantService, told: dict[str, object]) -> Tenant:
+        tenant = await service.create(new.id, new.name, {})
+        told["after"] = state_of(tenant)
+        return tenant
+
+    deed = Deed("tallystick tenants create", "tenants.create", "tenant", new.id, {"name": new.name})
+    _say(_with_service(work, deed), "made", as_json=as_json)
 
 
 @app.command("suspend")
@@ -91,10 +111,18 @@ def resume(tenant_id: TenantId, *, as_json: AsJson = False) -> None:
 
 
 def _change(tenant_id: str, *, suspended: bool, as_json: bool) -> None:
-    def change(tenant: Tenant) -> Changes:
-        return replace(Changes(tenant.name, tenant.settings, tenant.suspended), suspended=suspended)
+    async def work(service: TenantService, told: dict[str, object]) -> Tenant:
+        def change(tenant: Tenant) -> Changes:
+            told["before"] = state_of(tenant)
+            return replace(Changes(tenant.name, tenant.settings, tenant.suspended), suspended=suspended)
 
-    tenant = _with_service(lambda service: service.update(tenant_id, change))
+        tenant = await service.update(tenant_id, change)
+        told["after"] = state_of(tenant)
+        return tenant
+
+    words = "tallystick tenants suspend" if suspended else "tallystick tenants resume"
+    deed = Deed(words, "tenants.update", "tenant", tenant_id, {"suspended": suspended})
+    tenant = _with_service(work, deed)
     _say(tenant, "suspended" if suspended else "resumed", as_json=as_json)
 
 

@@ -7,9 +7,8 @@ calls were a fifth of all CPU of an API process.
 import asyncio
 from typing import Any, Final, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
 from tallystick.export.response import ABORT
+from tallystick.runtime.heads import HeadBoundProtocol
 
 _MOST_HELD: Final = 64 * 1024
 """Bytes that are held back at most; so a stream's backpressure stays what it is."""
@@ -46,6 +45,11 @@ class CoalescingTransport:
         self.flush()
         self._transport.close()
 
+    def unwrapped(self) -> asyncio.Transport:
+        """The wrapped transport, from now on written to directly."""
+        self.flush()
+        return self._transport
+
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Hand the connection to another protocol, as an upgrade to WebSocket does."""
         self.flush()
@@ -55,7 +59,7 @@ class CoalescingTransport:
         return getattr(self._transport, name)
 
 
-class CoalescingProtocol(HttpToolsProtocol):
+class CoalescingProtocol(HeadBoundProtocol):
     """Uvicorn's HTTP/1.1 protocol over a transport that writes once per round."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it

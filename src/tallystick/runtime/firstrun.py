@@ -43,7 +43,7 @@ async def prepare_database(settings: Settings, report: Callable[[str], None]) ->
 
 def ensure_admin_token(settings: Settings, file: Path, report: Callable[[str], None]) -> None:
     """Make the keys and a platform admin's token; an old one is replaced when it expires soon or lost its key."""
-    keyring = load_or_create(settings.keys)
+    keyring = load_or_create(settings.key_folder)
     if _holds(file, keyring):
         return
     grant = TokenGrant(subject=ADMIN, role=Role.ADMIN, platform=True, default_tenant=FIRST_TENANT, ttl=_TOKEN_LIFE)

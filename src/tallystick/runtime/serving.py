@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import math
+import resource
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Generator
@@ -11,19 +12,25 @@ from contextlib import contextmanager, suppress
 import uvicorn
 
 from tallystick.runtime.coalescing import CoalescingProtocol
+from tallystick.runtime.heads import HeadConfig
 from tallystick.runtime.listener import listen
 from tallystick.runtime.stopping import stop_event
+from tallystick.runtime.websocket import PING_SECONDS, PONG_SECONDS, StreamingProtocol
 from tallystick.settings import Settings
 
 _SWITCH_SECONDS = 0.0002
 """A search runs in a thread and asks for the interpreter a few times; each time it would wait 5 ms for a busy loop."""
 
+_MESSAGE_BYTES = 1024
+"""What a client's only message has beside its token."""
 
-class _Server(uvicorn.Server):
+
+class Server(uvicorn.Server):
     """Leaves signals to us: uvicorn raises them anew at its end, before the writer has committed what it holds."""
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:
+        """See uvicorn."""
         yield
 
 
@@ -32,6 +39,36 @@ def open_socket(settings: Settings, descriptor: int | None) -> socket.socket:
     if descriptor is None:
         return listen(settings.host, settings.port)
     return socket.socket(fileno=descriptor)
+
+
+def server_config(app: Callable[..., Awaitable[None]], settings: Settings) -> uvicorn.Config:
+    """How uvicorn serves the application."""
+    trusted = settings.api.trusted_proxies
+    return HeadConfig(
+        app,
+        head_timeout=settings.api.head_timeout,
+        loop="none",
+        http=CoalescingProtocol,
+        ws=StreamingProtocol,
+        ws_max_size=settings.auth.max_token_bytes + _MESSAGE_BYTES,
+        ws_per_message_deflate=False,
+        ws_ping_interval=PING_SECONDS,
+        ws_ping_timeout=PONG_SECONDS,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(trusted),
+        forwarded_allow_ips=list(trusted),
+        timeout_keep_alive=settings.api.keep_alive,
+        timeout_graceful_shutdown=math.ceil(settings.api.drain_timeout),
+    )
+
+
+def _allow_connections() -> None:
+    """Take as many open files as the system lets us: every stream is one."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _settle_garbage() -> None:
@@ -60,22 +97,7 @@ async def serve(
         watched: See `runtime.stopping`.
         drain: Called when told to stop, before anything is refused.
     """
-    trusted = settings.api.trusted_proxies
-    server = _Server(
-        uvicorn.Config(
-            app,
-            loop="none",
-            http=CoalescingProtocol,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=bool(trusted),
-            forwarded_allow_ips=list(trusted),
-            timeout_keep_alive=settings.api.keep_alive,
-            timeout_graceful_shutdown=math.ceil(settings.api.drain_timeout),
-        )
-    )
-
+    server = Server(server_config(app, settings))
     noticed = asyncio.Event()
 
     def hurry() -> None:
@@ -95,6 +117,7 @@ async def serve(
 
     ending = asyncio.create_task(end_when_told())
     _settle_garbage()
+    _allow_connections()
     sys.setswitchinterval(_SWITCH_SECONDS)
     try:
         await server.serve(sockets=[listener])

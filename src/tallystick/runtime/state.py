@@ -62,7 +62,7 @@ class StateDirectory:
     @classmethod
     def from_settings(cls, settings: Settings) -> "StateDirectory":
         """The state directory that the settings name."""
-        return cls(home=settings.home.expanduser().resolve(), keys=settings.keys.expanduser().resolve())
+        return cls(home=settings.home.expanduser().resolve(), keys=settings.key_folder.expanduser().resolve())
 
     @property
     def data(self) -> Path:

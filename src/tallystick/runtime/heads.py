@@ -1,0 +1,107 @@
+"""Bounds the head of a request, in bytes and in the time it may take: uvicorn bounds neither.
+
+A client that sends a head a byte a minute holds a connection, one that never ends it holds memory.
+"""
+
+import asyncio
+from typing import Any, Final, cast
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+MOST_BYTES: Final = 64 * 1024
+"""Largest request line with its headers. What arrives in one piece may be as large as that piece is."""
+
+_TIMED_OUT: Final = (408, "Request Timeout", "the head of the request did not arrive in time")
+_TOO_LARGE: Final = (431, "Request Header Fields Too Large", "the head of a request may have 64 KiB")
+
+
+class HeadConfig(uvicorn.Config):
+    """Uvicorn's configuration, and how long a head may take.
+
+    Args:
+        head_timeout: Seconds, from the first byte of a head, and for the first one from the connection's begin.
+    """
+
+    def __init__(self, app: Any, *, head_timeout: float, **options: Any) -> None:  # noqa: ANN401 - as uvicorn has it
+        super().__init__(app, **options)
+        self.head_timeout = head_timeout
+
+
+class HeadBoundProtocol(HttpToolsProtocol):
+    """Uvicorn's HTTP/1.1 protocol that gives up a head which is too large or takes too long.
+
+    A head that arrives in one piece, as nearly all do, costs no timer.
+
+    Attributes:
+        waiting: Runs out while a head is awaited or under way.
+    """
+
+    def __init__(self, config: uvicorn.Config, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as uvicorn has it
+        super().__init__(config, *args, **kwargs)
+        self._patience = config.head_timeout if isinstance(config, HeadConfig) else None
+        self.waiting: asyncio.TimerHandle | None = None
+        self._in_head = False
+        self._head_bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """Begin a connection, and wait for its first head."""
+        super().connection_made(transport)
+        self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End a connection."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what arrived, unless it is of a head that has had its bytes."""
+        super().data_received(data)
+        if not self._in_head:
+            return
+        self._head_bytes += len(data)
+        if self._head_bytes > MOST_BYTES:
+            self._give_up(*_TOO_LARGE)
+        elif self.waiting is None:
+            self._wait()
+
+    def on_message_begin(self) -> None:
+        """Begin a head."""
+        super().on_message_begin()
+        self._in_head = True
+
+    def on_headers_complete(self) -> None:
+        """End a head."""
+        self._in_head = False
+        self._head_bytes = 0
+        self._stop_waiting()
+        super().on_headers_complete()
+
+    def _wait(self) -> None:
+        if self._patience is not None:
+            self.waiting = self.loop.call_later(self._patience, self._run_out)
+
+    def _stop_waiting(self) -> None:
+        if self.waiting is not None:
+            self.waiting.cancel()
+            self.waiting = None
+
+    def _run_out(self) -> None:
+        self.waiting = None
+        if self._in_head:
+            self._give_up(*_TIMED_OUT)
+        else:
+            self.transport.close()  # nothing was asked, so nothing is answered
+
+    def _give_up(self, status: int, phrase: str, told: str) -> None:
+        """Answer and close, unless an answer to an earlier request is under way: then close."""
+        self._in_head = False
+        self._stop_waiting()
+        if self.transport.is_closing():
+            return
+        cycle = cast("RequestResponseCycle | None", self.cycle)  # None before the first request, whatever is declared
+        if cycle is None or cycle.response_complete:
+            head = f"HTTP/1.1 {status} {phrase}\r\ncontent-type: text/plain; charset=utf-8\r\n"
+            rest = f"content-length: {len(told)}\r\nconnection: close\r\n\r\n{told}"
+            self.transport.write((head + rest).encode())
+        self.transport.close()
