@@ -1,6 +1,7 @@
 """Appends events through the whole application, and looks at what was stored."""
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
@@ -30,6 +31,13 @@ async def send(door: Door, path: str, content: bytes, headers: dict[str, str]) -
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     common = {"content-type": "application/json", **({} if "authorization" in headers else door.bearer())}
     return await door.client.post(path, content=content, headers={**common, **named})
+
+
+async def append(door: Door, *events: Mapping[str, Any], token: dict[str, str] | None = None) -> None:
+    """Store events of one tenant, any number, in their order."""
+    for start in range(0, len(events), 10_000):
+        answer = await bulk(door, events[start : start + 10_000], token=token)
+        assert answer.status_code == 201, answer.text
 
 
 async def bulk(door: Door, body: Any, *, skip: bool = False, **headers: Any) -> httpx.Response:

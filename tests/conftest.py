@@ -1,29 +1,51 @@
 """The database that tests run on: one PostgreSQL per test process, a migrated database per test that asks for one."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 import asyncpg
+import psutil
 import pytest
 import pytest_asyncio
 from pydantic import SecretStr
 
 from doors import Door, open_door
 from factories import make_log, unique
+from kms_servers import make_key
+from s3_servers import CREDENTIALS, make_bucket, s3_settings
 from servers import shared_server
 from tallystick.database.migrate import migrate
 from tallystick.database.pools import Database
 from tallystick.runtime.postgres import EmbeddedPostgres, socket_directory
-from tallystick.settings import DatabaseSettings, Settings
+from tallystick.settings import DatabaseSettings, KeySettings, ObjectSettings, Settings
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
-_FAST = {"fsync": "off", "synchronous_commit": "on", "full_page_writes": "off", "max_connections": "200"}
+_FAST = {
+    "fsync": "off",
+    "synchronous_commit": "on",
+    "full_page_writes": "off",
+    "max_connections": "200",
+    "max_wal_size": "256MB",
+}
 """Durability is proven by the chaos tests, on a server that syncs."""
+
+_MEMORY = Path("/dev/shm")  # noqa: S108  # a folder of our own is made in it
+_MEMORY_BYTES = 3 << 30
+"""What the server of one process takes at most, with `max_wal_size` as above."""
+
+
+def _scratch() -> Path | None:
+    """Where files come and go fastest, if there is room: tests make and drop a thousand databases."""
+    wanted = _MEMORY_BYTES * int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    roomy = _MEMORY.is_dir() and min(shutil.disk_usage(_MEMORY).free, psutil.virtual_memory().available) > wanted
+    return _MEMORY if roomy else None
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -35,15 +57,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture(scope="session")
 def postgres() -> Generator[EmbeddedPostgres]:
     """A running PostgreSQL, away from pytest's folders, which as root no other account may search."""
-    state = Path(tempfile.mkdtemp(prefix="tallystick-test-"))
+    state = Path(tempfile.mkdtemp(prefix="tallystick-test-", dir=_scratch()))
     server = EmbeddedPostgres(state / "data", socket_directory(state), state / "postgres.log", _FAST)
-    server.initialise()
-    process = server.start()
-    server.wait_ready(60, lambda: process.poll() is None)
-    yield server
-    server.stop("immediate")
-    process.wait()
-    shutil.rmtree(state)
+    try:
+        server.initialise()
+        process = server.start()
+        server.wait_ready(60, lambda: process.poll() is None)
+        yield server
+        server.stop("immediate")
+        process.wait()
+    finally:
+        shutil.rmtree(state)
 
 
 @pytest.fixture(scope="session")
@@ -67,6 +91,37 @@ def elasticmq_url(session_folder: Path) -> Generator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def s3_url(session_folder: Path) -> Generator[str]:
+    """The session's server that speaks S3, with a bucket, and the credentials for it in the environment."""
+    os.environ.update(CREDENTIALS)
+    with shared_server("s3", session_folder) as url:
+        make_bucket(url)
+        yield url
+
+
+@pytest.fixture(scope="session")
+def kms_url(session_folder: Path) -> Generator[str]:
+    """The session's server that speaks KMS, and the credentials for it in the environment."""
+    os.environ.update(CREDENTIALS)
+    with shared_server("kms", session_folder) as url:
+        yield url
+
+
+@pytest.fixture
+def kms_settings(kms_url: str) -> KeySettings:
+    """Settings with a new key in KMS."""
+    return KeySettings(kind="kms", key_id=make_key(kms_url), endpoint=kms_url)
+
+
+@pytest.fixture(params=["folder", "s3"])
+def object_settings(request: pytest.FixtureRequest) -> ObjectSettings:
+    """Settings of an empty object store of each kind."""
+    if request.param == "folder":
+        return ObjectSettings()
+    return s3_settings(request.getfixturevalue("s3_url"), unique(f"test-{os.getpid()}"))
+
+
 @dataclass(frozen=True)
 class Template:
     """A migrated database to copy."""
@@ -74,16 +129,23 @@ class Template:
     server: EmbeddedPostgres
     name: str
 
-    async def copy(self) -> DatabaseSettings:
-        """Make a database like it; returns how to reach it."""
+    @asynccontextmanager
+    async def copied(self) -> AsyncGenerator[DatabaseSettings]:
+        """A database like it, until the block ends."""
         name = unique("test")
         admin: Connection = await asyncpg.connect(self.server.url(user="postgres", database="postgres"))
         try:
-            await admin.execute(f'create database "{name}" template "{self.name}" owner tallystick_owner')
-            await admin.execute(f'revoke temporary on database "{name}" from public')
+            # By its files: half the time where nothing is synced.
+            await admin.execute(
+                f'create database "{name}" template "{self.name}" strategy file_copy owner tallystick_owner'
+            )
+            try:
+                await admin.execute(f'revoke temporary on database "{name}" from public')
+                yield DatabaseSettings(url=SecretStr(self.server.url(database=name)))
+            finally:
+                await admin.execute(f'drop database "{name}" with (force)')
         finally:
             await admin.close()
-        return DatabaseSettings(url=SecretStr(self.server.url(database=name)))
 
 
 @pytest_asyncio.fixture(scope="session")
@@ -94,9 +156,10 @@ async def template(postgres: EmbeddedPostgres) -> Template:
 
 
 @pytest_asyncio.fixture
-async def database_settings(template: Template) -> DatabaseSettings:
+async def database_settings(template: Template) -> AsyncGenerator[DatabaseSettings]:
     """A fresh migrated database."""
-    return await template.copy()
+    async with template.copied() as settings:
+        yield settings
 
 
 @pytest_asyncio.fixture

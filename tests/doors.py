@@ -2,22 +2,25 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, MutableMapping, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import uvicorn
+import websockets.asyncio.client as websockets
 from fastapi import FastAPI
 
 from tallystick.api.app import create_app
 from tallystick.auth.model import Role
 from tallystick.auth.service import TokenGrant, create_token
 from tallystick.bootstrap.services import Services, services
-from tallystick.runtime.coalescing import CoalescingProtocol
+from tallystick.runtime.serving import Server, server_config
 from tallystick.settings import Settings
+from tallystick.stream.model import SOCKET
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,89 @@ async def open_door(settings: Settings) -> AsyncGenerator[Door]:
             yield Door(app, made, client)
 
 
+@asynccontextmanager
+async def _serving(door: Door) -> AsyncGenerator[tuple[str, uvicorn.Server]]:
+    """Serve an application over a socket, as a process of its own would."""
+    config = server_config(door.app, door.services.settings)
+    config.port, config.lifespan = 0, "off"
+    server = Server(config)
+    running = asyncio.create_task(server.serve())
+    async with asyncio.timeout(20):
+        while not server.started:  # noqa: ASYNC110 - uvicorn tells it by a flag alone
+            await asyncio.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        yield f"http://127.0.0.1:{port}", server
+    finally:
+        server.should_exit = True
+        await running
+
+
+class _NoSocket:
+    """What a stream is written to that is closed as soon as it is open."""
+
+    buffered = 0
+
+    def write(self, frames: bytes) -> None: ...
+
+    async def drained(self) -> None: ...
+
+    def close(self, code: int, reason: str) -> None: ...
+
+    def on_end(self, end: Callable[[int], None]) -> None: ...
+
+
+async def upgrade(app: FastAPI, path: str, query: Mapping[str, str], headers: Mapping[str, str]) -> httpx.Response:
+    """Ask to become a WebSocket: the answer, whose status is 101 where it was accepted. Then the client leaves."""
+    arriving = iter([{"type": "websocket.connect"}])
+    sent: list[MutableMapping[str, Any]] = []
+
+    async def receive() -> MutableMapping[str, Any]:
+        return next(arriving, {"type": "websocket.disconnect", "code": 1000})
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+
+    scope: dict[str, Any] = {
+        "type": "websocket",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": urlencode(query).encode(),
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+        "subprotocols": [],
+        "extensions": {"websocket.http.response": {}, SOCKET: _NoSocket()},
+    }
+    await app(scope, receive, send)
+    content = b"".join(message.get("body", b"") for message in sent)
+    return httpx.Response(sent[0].get("status", 101), headers=sent[0].get("headers", []), content=content)
+
+
+@dataclass(frozen=True)
+class LiveDoor:
+    """A running application behind a socket, on the loop of the test."""
+
+    url: str
+    door: Door
+    server: uvicorn.Server
+
+    def watch(self, token: str | None = None, *, after: int | None = None, **options: Any) -> websockets.connect:
+        """Open a stream; `params` are its query, everything else the client's own."""
+        params = {**options.pop("params", {}), **({} if after is None else {"after_seq": str(after)})}
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        path = options.pop("path", "/api/v1/logs/stream")
+        url = f"{self.url.replace('http', 'ws')}{path}?{urlencode(params, doseq=True)}"
+        return websockets.connect(url, additional_headers=headers, compression=None, **options)
+
+
+@asynccontextmanager
+async def live_door(settings: Settings) -> AsyncGenerator[LiveDoor]:
+    """The whole API behind a socket, with the tenant `acme`."""
+    async with open_door(settings) as door:
+        await door.make_tenant("acme")
+        async with _serving(door) as (url, server):
+            yield LiveDoor(url, door, server)
+
+
 @contextmanager
 def open_live_door(settings: Settings) -> Generator[tuple[str, Door]]:
     """The same behind a socket, on a loop in a thread of its own: for clients that are not asynchronous.
@@ -74,16 +160,10 @@ def open_live_door(settings: Settings) -> Generator[tuple[str, Door]]:
     async def serve() -> None:
         async with open_door(settings) as door:
             await door.make_tenant("fuzz")
-            server = uvicorn.Server(
-                uvicorn.Config(door.app, port=0, log_config=None, lifespan="off", http=CoalescingProtocol)
-            )
-            running = asyncio.create_task(server.serve())
-            async with asyncio.timeout(20):
-                while not server.started:  # noqa: ASYNC110 - uvicorn tells it by a flag alone
-                    await asyncio.sleep(0.01)
-            port = server.servers[0].sockets[0].getsockname()[1]
-            opened.set_result((f"http://127.0.0.1:{port}", door, server))
-            await running
+            async with _serving(door) as (url, server):
+                opened.set_result((url, door, server))
+                while not server.should_exit:  # noqa: ASYNC110 - uvicorn tells it by a flag alone
+                    await asyncio.sleep(0.05)
 
     def run() -> None:
         try:

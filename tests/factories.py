@@ -68,3 +68,17 @@ async def make_log(
     return await owner.fetchval(
         "insert into tallystick.logs (tenant_id, name) values ($1, $2) returning id", tenant_id, name
     )
+
+
+def scattered(count: int) -> list[dict[str, Any]]:
+    """Events whose order of occurrence is not that of their arrival, some at the same moment."""
+    return [
+        event(
+            action=f"a{n % 5}",
+            timestamp=f"2026-11-27T10:{n * 7 % 60:02}:{n % 3:02}Z",
+            message=f"Line {n}\nwith a break, “quotes” and \\",
+            user_id=("nora", "eve")[n % 2],
+            metadata={"n": n, "parity": ("even", "odd")[n % 2]},
+        )
+        for n in range(count)
+    ]

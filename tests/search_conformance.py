@@ -1,13 +1,26 @@
 """What every search index must do. A test module gives an `index` fixture and takes these tests over by inheritance."""
 
 import asyncio
+import itertools
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import count
 
 import pytest
 
-from tallystick.ports import Hit, IndexBehindError, SearchIndex, SearchOrder, SearchRequest
+from tallystick.ports import (
+    CountRequest,
+    Counts,
+    EventIndex,
+    Hit,
+    IndexBehindError,
+    SearchIndex,
+    SearchOrder,
+    SearchRequest,
+)
+from tallystick.query.facets import FACETS
 from tallystick.query.matching import compile_terms, prepare
+from tallystick.query.ranking import Ranking, ranking_of, top
 from tallystick.query.terms import (
     AllOf,
     AnyOf,
@@ -26,7 +39,11 @@ _LOGS = count(1)
 def document(seq: int, occurred_us: int | None = None, text: str = "", terms: str = "", paths: str = "") -> Document:
     """A document that says little beside its place."""
     moment = seq * 1_000 if occurred_us is None else occurred_us
-    return Document(seq, seq * 1_000 + 7, moment, text or f"login n{seq}", paths, terms or "?action")
+    kind, actor = f"kind-{seq % 4}", f"user-{seq * seq % 7}" if seq % 5 else ""
+    resource = f'["invoice", "{seq % 3}"]' if seq % 2 else ""
+    return Document(
+        seq, seq * 1_000 + 7, moment, text or f"login n{seq}", paths, terms or "?action", kind, actor, resource
+    )
 
 
 def fresh_log() -> int:
@@ -59,6 +76,20 @@ async def assert_pages(
     """All pages of a query, in both orders, are what looking at every document gives."""
     for order in ("newest", "oldest"):
         assert await all_pages(index, log_id, query, order, limit) == expected(documents, query, order)
+
+
+def tally(documents: Sequence[Document], query: TermQuery, edges: tuple[int, ...]) -> Counts:
+    """What must be counted, by looking at every document."""
+    matches = compile_terms(query)
+    found = [each for each in documents if matches(prepare(each))]
+    return Counts(
+        total=len(found),
+        rankings={facet: ranking_of(getattr(each, facet) for each in found) for facet in FACETS},
+        buckets=tuple(
+            sum(begin <= each.occurred_us < end for each in found) for begin, end in itertools.pairwise(edges)
+        ),
+        through=documents[-1].seq,
+    )
 
 
 QUERIES: tuple[TermQuery, ...] = (
@@ -137,6 +168,37 @@ class SearchConformance:
         await index.append(log_id, documents[25:], through=59)
         for query in QUERIES:
             await assert_pages(index, log_id, documents, query, limit=7)
+
+    @pytest.mark.parametrize(
+        "edges",
+        [
+            (),
+            (0, 20_000),
+            (0, 5_000, 10_000, 15_000, 20_000),
+            (3_001, 3_500, 11_000, 11_001, 19_999),
+            (-(10**15), 10**15),
+        ],
+    )
+    async def test_every_kind_of_query_is_counted(self, index: EventIndex, edges: tuple[int, ...]) -> None:
+        log_id = fresh_log()
+        documents = varied(60)
+        await index.append(log_id, documents[:25], through=24)
+        await index.append(log_id, documents[25:], through=59)
+        for query in QUERIES:
+            counted = await index.count(log_id, CountRequest(query, FACETS, 10, edges))
+            assert counted == tally(documents, query, edges), query
+
+    async def test_few_values_are_told_with_what_they_leave_unsaid(self, index: EventIndex) -> None:
+        log_id = fresh_log()
+        documents = [replace(document(seq), actor=f"u{min(seq // 3, 7)}") for seq in range(30)]
+        await index.append(log_id, documents, through=29)
+        counted = await index.count(log_id, CountRequest(MatchAll(), ("actor",), 2))
+        assert top(counted.rankings["actor"], 2) == ((("u7", 9), ("u0", 3)), True)
+        assert counted.rankings["actor"].unseen == 3
+
+    async def test_nothing_is_counted_of_a_log_that_was_never_indexed(self, index: EventIndex) -> None:
+        counted = await index.count(fresh_log(), CountRequest(MatchAll(), FACETS, 10, (0, 1, 2)))
+        assert counted == Counts(0, dict.fromkeys(FACETS, Ranking()), (0, 0), -1)
 
     async def test_appending_again_changes_nothing(self, index: SearchIndex) -> None:
         log_id = fresh_log()
@@ -271,3 +333,43 @@ class SearchConformance:
         await asyncio.gather(writing, read(), read())
         page = await index.search(log_id, SearchRequest(MatchAll(), "newest", 1_000))
         assert page.through == 399
+
+    async def test_what_was_forgotten_is_not_found_by_anything(self, index: EventIndex) -> None:
+        log_id = fresh_log()
+        documents = varied(60)
+        await index.append(log_id, documents[:40], through=39)
+        await index.append(log_id, documents[40:], through=59)
+        gone = [(0, 9), (17, 17), (30, 44)]
+        for _ in range(2):
+            await index.forget(log_id, gone)
+            left = [each for each in documents if not any(low <= each.seq <= high for low, high in gone)]
+            for query in (MatchAll(), Consecutive("text", ("login",)), Without(HasAny(("no",)))):
+                await assert_pages(index, log_id, left, query, limit=7)
+            counted = await index.count(log_id, CountRequest(MatchAll(), FACETS, 100, (0, 20_000, 60_000)))
+            assert counted == tally(left, MatchAll(), (0, 20_000, 60_000))
+            state = await index.state(log_id)
+            assert (state.through, state.documents) == (59, len(left))
+
+    async def test_a_log_goes_on_where_all_was_forgotten(self, index: EventIndex) -> None:
+        log_id = fresh_log()
+        await index.append(log_id, varied(30), through=29)
+        await index.forget(log_id, [(0, 29)])
+        assert await all_pages(index, log_id, MatchAll(), "newest", 5) == []
+        assert (await index.state(log_id)).through == 29
+        assert await index.append(log_id, [document(30)], through=30, after=29) == 29
+        assert [hit.seq for hit in await all_pages(index, log_id, MatchAll(), "newest", 5)] == [30]
+
+    async def test_a_generation_forgets_by_itself(self, index: EventIndex) -> None:
+        log_id = fresh_log()
+        await index.append(log_id, varied(10), through=9)
+        await index.append(log_id, varied(10), through=9, generation="g2")
+        await index.forget(log_id, [(0, 3)], generation="g2")
+        await assert_pages(index, log_id, varied(10), MatchAll(), limit=5)
+        await index.swap(log_id, "g2")
+        await assert_pages(index, log_id, varied(10)[4:], MatchAll(), limit=5)
+
+    async def test_nothing_is_forgotten_of_a_log_that_was_never_indexed(self, index: EventIndex) -> None:
+        log_id = fresh_log()
+        await index.forget(log_id, [(0, 5)])
+        assert await index.purge(log_id)
+        assert (await index.state(log_id)).through == -1

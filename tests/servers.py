@@ -19,16 +19,23 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+import kms_servers
+import s3_servers
 from tallystick.runtime.servers import elasticmq, opensearch
 from tallystick.runtime.servers.local import LocalServer, free_port
 
-DEADLINE = 300.0
+DEADLINE = 900.0
 """Seconds for a server to answer, the first fetch of it included."""
 
 QUICK_START = {"JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1"}
 """Halves what a start costs. What runs then is slower, which tests do not notice."""
 
-_KINDS = {"elasticmq": elasticmq.prepare, "opensearch": opensearch.prepare}
+_KINDS = {
+    "elasticmq": elasticmq.prepare,
+    "opensearch": opensearch.prepare,
+    "s3": s3_servers.prepare,
+    "kms": kms_servers.prepare,
+}
 _POLL = 0.05
 
 

@@ -53,8 +53,8 @@ class Put:
         return b'{"seq":%d,"leaf_hash":"%s",%s' % (self.seq, self.leaf_hash.hex().encode(), self.body[1:])
 
 
-async def partitions_back(owner: Connection, days: int) -> int:
-    """Make a partition for each of the days before the oldest there is; returns when the first begins, in µs."""
+async def partitions_back(owner: Connection, days: int, width: int = 1) -> int:
+    """Make partitions of so many days each for the days before the oldest; returns when the first begins, in µs."""
     bound = await owner.fetchval(
         "select min((regexp_match(pg_get_expr(relpartbound, pg_class.oid), 'FROM \\(''([^'']+)''\\)'))[1]::timestamptz)"
         "  from pg_inherits join pg_class on pg_class.oid = inhrelid where inhparent = 'tallystick.events'::regclass"
@@ -62,8 +62,8 @@ async def partitions_back(owner: Connection, days: int) -> int:
     if bound is None:  # a hypertable makes its chunks itself
         return now_us() // DAY_US * DAY_US - days * DAY_US
     begin = bound.astimezone(UTC)
-    for _ in range(days):
-        end, begin = begin, begin - timedelta(days=1)
+    for _ in range(0, days, width):
+        end, begin = begin, begin - timedelta(days=width)
         name = f"events_{begin:%Y%m%d}"
         await owner.execute(
             f"create table tallystick.{name} partition of tallystick.events for values from ('{begin}') to ('{end}')"

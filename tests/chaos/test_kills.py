@@ -38,7 +38,7 @@ class Ledger:
 
 @pytest_asyncio.fixture
 async def instance() -> AsyncGenerator[Instance]:
-    async with installation(TALLYSTICK_API__PROCESSES="2") as running:
+    async with installation(measured=False, TALLYSTICK_API__PROCESSES="2") as running:
         yield running
 
 
@@ -80,19 +80,18 @@ async def kill(instance: Instance, ledger: Ledger, kills: int, events: int) -> N
     """Kill an API process, then PostgreSQL, and so on, each at a random moment with requests in flight."""
     chance = random.Random(kills)  # noqa: S311  # no secret
     while ledger.counted_kills < kills or len(ledger.acknowledged) < events:
-        before = len(ledger.acknowledged)
-        await until(lambda before=before: len(ledger.acknowledged) >= before + 100)  # it serves again
+        await asyncio.sleep(chance.uniform(0, 0.3))
         if ledger.counted_kills == kills:
             continue
         kind = ("serve", "postgres")[ledger.counted_kills % 2]
-        await asyncio.sleep(chance.uniform(0, 0.3))
         victims = instance.processes(kind)
         if not victims or ledger.in_flight == 0:
             continue
-        broken = ledger.broken
+        before, broken = len(ledger.acknowledged), ledger.broken
         victim = chance.choice(victims)
         victim.kill()
         await asyncio.to_thread(psutil.wait_procs, [victim], DEADLINE)
+        await until(lambda before=before: len(ledger.acknowledged) >= before + 100)  # who was cut off may notice
         ledger.counted_kills += 1 if kind == "postgres" or ledger.broken > broken else 0
     ledger.stop = True
 

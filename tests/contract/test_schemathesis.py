@@ -1,6 +1,6 @@
 """Generated requests of every operation: nothing makes the server fail, and answers are as described."""
 
-from collections.abc import Generator
+from collections.abc import AsyncGenerator, Generator
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -14,7 +14,7 @@ from schemathesis.checks import negative_data_rejection, positive_data_acceptanc
 
 from doors import Door, open_live_door
 from tallystick.auth.operations import OPERATIONS
-from tallystick.settings import Settings
+from tallystick.settings import RetentionSettings, Settings
 
 if TYPE_CHECKING:
     from conftest import Template
@@ -26,8 +26,11 @@ EXACT = ("create_tenant", "read_tenant", "update_tenant", *PUBLIC)
 
 
 @pytest_asyncio.fixture(scope="module")
-async def fuzz_settings(template: "Template", tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    return Settings(home=tmp_path_factory.mktemp("home"), database=await template.copy())
+async def fuzz_settings(template: "Template", tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Settings]:
+    async with template.copied() as database:
+        # What a schema cannot say of an installation, the shortest retention, does not narrow this one.
+        retention = RetentionSettings(min_days=0, min_access_days=0)
+        yield Settings(home=tmp_path_factory.mktemp("home"), database=database, retention=retention)
 
 
 @pytest.fixture(scope="module")
@@ -46,12 +49,24 @@ def described(live_door: tuple[str, Door]) -> Any:
     return loaded
 
 
+def _leave_out_names(body: Any) -> None:
+    """Take out the names of secrets: OpenAPI 3.0 has no word for what the names of an object's members may be."""
+    match body:
+        case {"settings": {"masking": {"names": _} as masking}}:
+            del masking["names"]
+        case _:
+            pass
+
+
 VALID, INVALID = GenerationMode.POSITIVE, GenerationMode.NEGATIVE
+
+
+DESCRIBED = sorted(OPERATIONS.keys() - {"stream_events", "stream_access_events"})  # no WebSocket is in OpenAPI 3.0
 
 
 @pytest.mark.parametrize(
     ("operation_id", "mode"),
-    [(name, VALID) for name in (*sorted(OPERATIONS), *PUBLIC)] + [(name, INVALID) for name in sorted(OPERATIONS)],
+    [(name, VALID) for name in (*DESCRIBED, *PUBLIC)] + [(name, INVALID) for name in DESCRIBED],
 )
 def test_every_answer_is_as_described(
     described: Any, live_door: tuple[str, Door], operation_id: str, mode: GenerationMode
@@ -65,6 +80,8 @@ def test_every_answer_is_as_described(
     @profile(max_examples=40, deadline=None, suppress_health_check=list[Any](HealthCheck), database=None)
     @given(case=operation.as_strategy(generation_mode=mode))
     def knock(case: Any) -> None:
+        if mode is VALID:
+            _leave_out_names(case.body)
         case.call_and_validate(headers=headers, excluded_checks=excluded)
 
     knock()

@@ -1,4 +1,4 @@
-"""What the README and the tutorials tell a stranger to type works, as typed, on a fresh state directory."""
+"""What README, tutorials, how-tos and a runbook tell a stranger to type works, as typed, on a fresh installation."""
 
 import json
 import os
@@ -15,7 +15,10 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+import httpx
+import jwt
 import pytest
+import zstandard
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 120.0
@@ -94,6 +97,12 @@ def _blocks(page: str) -> list[str]:
     return re.findall(r"^```sh\n(.*?)^```", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
 
 
+def _console(page: str) -> list[str]:
+    """The commands of a page's `console` blocks, without the prompt."""
+    blocks = re.findall(r"^```console\n(.*?)^```", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
+    return [command for block in blocks for command in re.findall(r"^\$ (.*)$", block, re.MULTILINE)]
+
+
 def _documents(printed: str) -> list[dict[str, Any]]:
     """The JSON objects that were printed one after the other."""
     decoder = json.JSONDecoder()
@@ -123,6 +132,8 @@ def test_the_tutorial_does_what_it_says(place: Place) -> None:
 
     assert ready["status"] == "ready"
     assert listed["items"][0]["id"] == one["id"]
+    assert set(listed["items"][0]["written_by"]) == {"issuer", "subject"}
+    assert listed["next"] is None
     assert bulk["stored"] == 3
     assert {item["user_id"] for item in bobs["items"]} == {"bob"}
     assert [len(find["items"]) > 0 for find in finds] == [True, True, True]
@@ -178,12 +189,127 @@ def _actions(printed: str) -> list[str]:
     return [line.split()[3] for line in printed.splitlines() if line.strip()]
 
 
+def test_every_tutorial_is_typed_here() -> None:
+    pages = [str(page.relative_to(ROOT)) for page in (ROOT / "docs" / "tutorial").glob("*.md")]
+    assert sorted(pages) == ["docs/tutorial/find-events.md", "docs/tutorial/first-event.md"]
+
+    # What starts an instance and fills it: the fixture and the test above do so, by the commands behind these targets.
+    rest = {command for page in ("README.md", *pages) for command in _console(page)}
+    assert rest == {"git clone <URL of this repository> tallystick && cd tallystick", "make run", "make demo"}
+    makefile = (ROOT / "Makefile").read_text()
+    for target, command in (("run", "tallystick up"), ("demo", "tallystick demo")):
+        assert re.search(rf"^{target}: .*\n\t@exec \$\(BIN\)/{command}", makefile, re.MULTILINE)
+
+
 def test_the_tokens_of_the_how_to_can_be_made(place: Place) -> None:
-    page = (ROOT / "docs/how-to/create-tokens.md").read_text()
-    commands = re.findall(r"^\$ (\.venv/bin/tallystick token create .*)$", page, re.MULTILINE)
+    commands = [command for command in _console("docs/how-to/create-tokens.md") if " token create " in command]
 
     printed = place.type(commands)
 
     assert len(printed) == 3
     assert printed[0].count(".") == printed[1].count(".") == 2
     assert (place.folder / "linus.jwt").stat().st_mode & 0o777 == 0o600
+
+
+def _with_acme(place: Place) -> list[str]:
+    """Blocks that come before those of a page: the variables, and a tenant with some events."""
+    post = 'curl -sS -H "Authorization: Bearer $TOKEN"'
+    tenant = (
+        f"""{post} "$URL/api/v1/tenants" -H 'Content-Type: application/json' -d '{{"id": "acme", "name": "Acme"}}'"""
+    )
+    event = '{"tenant_id": "acme", "action": "invoice.view", "resource_type": "invoice", "resource_id": "=A1"}\n'
+    (place.folder / "events.ndjson").write_text(event * 5)
+    events = f'{post} -f "$URL/api/v1/logs/bulk" -H "Content-Type: application/x-ndjson" --data-binary @events.ndjson'
+    return [_blocks("README.md")[0], tenant, events]
+
+
+def test_an_export_that_was_broken_off_is_gone_on_with(place: Place) -> None:
+    export, go_on, table, *_as_job = _blocks("docs/how-to/export-events.md")
+    break_off = "cp acme.ndjson whole.ndjson; head -n 3 whole.ndjson | head -c -20 > acme.ndjson"
+
+    place.type([*_with_acme(place), export, break_off, go_on, table])
+
+    whole = (place.folder / "whole.ndjson").read_bytes()
+    assert (place.folder / "acme.ndjson").read_bytes() == whole
+    header, *rows = (place.folder / "acme.csv").read_text().splitlines()
+    assert header == "timestamp,user_id,action,resource_id,after.state,metadata.amount"
+    assert len(rows) == whole.count(b"\n") >= 5
+    assert rows[-1].split(",")[3] == "'=A1"
+
+
+def test_history_is_imported(place: Place) -> None:
+    page = "docs/how-to/import-history.md"
+    [line] = re.findall(r"^```json\n(.*?)^```", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
+    (place.folder / "2019.ndjson.zst").write_bytes(zstandard.compress(line.encode()))
+    (place.folder / "2020.ndjson.zst").write_bytes(zstandard.compress(line.replace("2019-", "2020-").encode()))
+    oldest = 'curl -sS "$URL/api/v1/logs?tenant_id=acme&order=oldest&limit=2" -H "Authorization: Bearer $TOKEN"'
+
+    *_, found = place.type([*_with_acme(place), *_console(page), oldest])
+
+    items = _documents(found)[0]["items"]
+    assert [item["timestamp"] for item in items] == ["2019-03-05T09:12:44+01:00", "2020-03-05T09:12:44+01:00"]
+    assert json.loads((place.folder / "2019.ndjson.zst.import.json").read_text())
+
+
+def test_tokens_are_revoked_and_a_tenant_is_shut_out(place: Place) -> None:
+    create = ".venv/bin/tallystick token create --subject billing --tenant acme --role admin"
+    place.type([*_with_acme(place), *(f"{create} --out {name}.jwt" for name in ("token", "named", "third"))])
+    page = "docs/how-to/create-tokens.md"
+    by_file, by_id, by_subject = [command for command in _console(page) if " token revoke " in command]
+    suspend, resume = re.findall(r"`(tallystick tenants (?:suspend|resume) acme)`", (ROOT / page).read_text())
+    named = (place.folder / "named.jwt").read_text().strip()
+    by_id = by_id.replace("TOKEN_ID", jwt.decode(named, options={"verify_signature": False})["jti"])
+    steps = [
+        (f".venv/bin/{suspend}", ("third", 403)),
+        (f".venv/bin/{resume}", ("third", 200)),
+        (by_file, ("token", 401)),
+        (by_id, ("named", 401)),
+        (by_subject, ("third", 401)),
+    ]
+
+    for command, (token, status) in steps:
+        place.type([command])
+        assert _comes_to(place, token, status), command
+
+
+def _comes_to(place: Place, token: str, status: int) -> bool:
+    """Whether a token is answered so within the 5 seconds that the page promises, and some for a busy machine."""
+    headers = {"authorization": f"Bearer {(place.folder / f'{token}.jwt').read_text().strip()}"}
+    deadline = monotonic() + 20
+    while monotonic() < deadline:
+        if httpx.get(f"{place.url}/api/v1/logs?limit=1", headers=headers).status_code == status:
+            return True
+    return False
+
+
+def test_a_signing_key_is_rotated_and_the_old_one_removed(place: Place, tmp_path: Path) -> None:
+    keys = tmp_path / ".tallystick" / "keys"
+    shutil.copytree(place.folder / ".tallystick" / "keys", keys)
+    shutil.copy(place.folder / ".tallystick" / "run.json", keys.parent)  # it is recorded who rotates a key
+    (keys.parent / "lock").symlink_to(place.folder / ".tallystick" / "lock")
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    before = json.loads((keys / "token_signing.json").read_text())
+
+    Place(tmp_path, place.url).type(["\n".join(_console("docs/how-to/rotate-keys.md"))])
+
+    after = json.loads((keys / "token_signing.json").read_text())
+    assert after["active"] != before["active"]
+    assert list(after["keys"]) == [after["active"]]
+    assert (keys / "token_signing.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_runbook_of_followers_can_be_followed(place: Place) -> None:
+    status, of_acme, verify, jobs, quarantine, rebuild, all_tenants = _console("docs/runbooks/followers.md")
+
+    path = 'PATH="$PWD/.venv/bin:$PATH"'
+    *_, behind, sizes, same, running, put_aside, anew, asked = place.type(
+        [*_with_acme(place), path, status, of_acme, verify, jobs, quarantine, rebuild, all_tenants]
+    )
+
+    assert "search" in behind
+    assert "acme" in sizes
+    assert re.search(r"^acme events: (\d+) events agree, \1 looked up$", same, re.MULTILINE)
+    assert "rebuild_index" not in running
+    assert put_aside.strip() == "nothing is quarantined"
+    assert re.match(r"acme events: succeeded", anew.strip())
+    assert re.search(r"^acme events: ", asked, re.MULTILINE)

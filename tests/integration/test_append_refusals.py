@@ -138,7 +138,7 @@ async def stall(url: str, token: dict[str, str], path: str, size: int, sent: byt
 
 async def test_clients_that_stall_keep_nobody_out_and_are_given_up(settings: Settings) -> None:
     size = 64 * 1024
-    api = ApiSettings(max_body_bytes=size, body_timeout=3)
+    api = ApiSettings(max_body_bytes=size, body_timeout=3, keep_alive=1)
     with open_live_door(settings.model_copy(update={"api": api})) as (url, door):
         stalling, other = door.bearer("admin", "fuzz"), door.bearer("admin", "fuzz", subject="other@example.com")
         stalled = [await stall(url, stalling, BULK, size, b" " * (size - 1)) for _ in range(12)]
@@ -151,6 +151,7 @@ async def test_clients_that_stall_keep_nobody_out_and_are_given_up(settings: Set
                 answers = [await reader.read() for reader, _ in stalled]  # to the end: the server closes
             assert {answer.split()[1] for answer in answers} == {b"408", b"503"}
             assert all(b"request-timeout" in answer for answer in answers[-2:])
+            assert all(b"connection: close" in answer.lower() for answer in answers[-2:])
             created(await client.post(BULK, json=[event()], headers=stalling))
         for _, writer in stalled:
             writer.close()

@@ -8,11 +8,11 @@ import jwt
 import pytest
 from typer.testing import CliRunner, Result
 
-from tallystick.auth.cli import app
 from tallystick.auth.keys import KeyKind, load_or_create, rotate
 from tallystick.auth.model import Role
 from tallystick.auth.service import MAX_TTL, TokenGrant, create_token, parse_ttl
 from tallystick.auth.verifier import TokenVerifier
+from tallystick.cli.tokens import app
 from tallystick.errors import ConfigurationError
 from tallystick.settings import AuthSettings, DatabaseSettings
 
@@ -57,8 +57,10 @@ async def revocations(url: str) -> list[tuple[str, str, str, bool]]:
     return [(row["kind"], row["issuer"], row["value"], row["for_ever"]) for row in rows]
 
 
-async def test_a_created_token_holds(keys: Path) -> None:
-    result = run(*CREATE, "--tenant", "acme", "--tenant", "other", "--default-tenant", "acme", "--scope", "logs:read")
+async def test_a_created_token_holds(keys: Path, database_url: str) -> None:  # noqa: ARG001
+    result = await in_thread(
+        *CREATE, "--tenant", "acme", "--tenant", "other", "--default-tenant", "acme", "--scope", "logs:read"
+    )
     token = result.stdout.strip()
     assert token not in result.stderr
     verifier = TokenVerifier(AuthSettings(), load_or_create(keys))
@@ -71,7 +73,7 @@ async def test_a_created_token_holds(keys: Path) -> None:
     assert principal.expires_at - principal.issued_at == 90 * 86_400
 
 
-def test_a_platform_token_as_json(keys: Path) -> None:  # noqa: ARG001
+def test_a_platform_token_as_json(database_url: str) -> None:  # noqa: ARG001
     said = json.loads(run(*CREATE, "--platform", "--ttl", "12h", "--json").stdout)
     claims = jwt.decode(said["token"], options={"verify_signature": False})
     assert (claims["tenants"], claims["role"], claims["jti"]) == (["*"], "admin", said["token_id"])
@@ -79,7 +81,7 @@ def test_a_platform_token_as_json(keys: Path) -> None:  # noqa: ARG001
     assert said["expires_at"].endswith("Z")
 
 
-def test_a_token_for_a_file_is_not_printed(keys: Path, tmp_path: Path) -> None:  # noqa: ARG001
+def test_a_token_for_a_file_is_not_printed(database_url: str, tmp_path: Path) -> None:  # noqa: ARG001
     file = tmp_path / "admin.token"
     file.write_text("old")
     file.chmod(0o644)
@@ -106,7 +108,7 @@ def test_a_token_for_a_file_is_not_printed(keys: Path, tmp_path: Path) -> None: 
         ([*(f"--tenant=t{number:060}" for number in range(200))], "auth.max_token_bytes"),
     ],
 )
-def test_a_token_that_makes_no_sense_is_not_made(keys: Path, arguments: list[str], reason: str) -> None:  # noqa: ARG001
+def test_a_token_that_makes_no_sense_is_not_made(database_url: str, arguments: list[str], reason: str) -> None:  # noqa: ARG001
     with pytest.raises(ConfigurationError) as caught:
         run(*CREATE, *arguments)
     assert reason in str(caught.value)
@@ -139,8 +141,8 @@ def test_without_eddsa_nothing_can_be_signed(keys: Path) -> None:
 
 
 async def test_revoke_by_token_id_and_subject(database_url: str) -> None:
-    said = json.loads(run(*CREATE, "--platform", "--json").stdout)
-    piped = json.loads(run(*CREATE, "--platform", "--json").stdout)
+    said = json.loads((await in_thread(*CREATE, "--platform", "--json")).stdout)
+    piped = json.loads((await in_thread(*CREATE, "--platform", "--json")).stdout)
     assert (await in_thread("revoke", said["token"])).stdout == f"revoked token {said['token_id']} of tallystick\n"
     await in_thread("revoke", "-", stdin=piped["token"] + "\n")
     await in_thread("revoke", "--jti", "j1", "--issuer", "https://issuer.example")
@@ -177,12 +179,16 @@ async def test_a_token_without_an_id_is_revoked_by_its_subject(database_url: str
         await in_thread("revoke", token)
 
 
-def test_revoking_without_a_database_says_what_to_set(keys: Path) -> None:  # noqa: ARG001
+@pytest.mark.parametrize("arguments", [["revoke", "--jti", "a"], [*CREATE, "--platform"], ["rotate-key"]])
+def test_without_a_database_nothing_is_done_and_it_says_what_to_set(keys: Path, arguments: list[str]) -> None:
+    load_or_create(keys)
+    before = {file.name: file.read_bytes() for file in keys.iterdir()}
     with pytest.raises(ConfigurationError, match="TALLYSTICK_DATABASE__URL"):
-        run("revoke", "--jti", "a")
+        run(*arguments)
+    assert {file.name: file.read_bytes() for file in keys.iterdir()} == before
 
 
-def test_rotation_and_the_list_of_keys(keys: Path) -> None:
+def test_rotation_and_the_list_of_keys(keys: Path, database_url: str) -> None:  # noqa: ARG001
     old = load_or_create(keys).token_signing.active_id
     new = json.loads(run("rotate-key", "--json").stdout)["key_id"]
     shared = rotate(keys, KeyKind.HS256)

@@ -71,6 +71,20 @@ def test_bulk_runs_in_turns_with_copy_and_is_stored_whole(instance: Instance) ->
     assert proofs(report) == [True]
 
 
+def test_masking_is_measured_in_turns_with_a_tenant_that_does_not(instance: Instance) -> None:
+    report = bench(instance, "masking", "--duration", "1", "--rounds", "1")
+    assert len(figures(report)) == 6
+    assert report["ratios"].keys() == {
+        f"{what}, {how}, to unmasked"
+        for what in ("single POST", "bulk of 500")
+        for how in ("masking on", "a secret in one of ten")
+    }
+    assert proofs(report) == [True] * 3
+    with instance.client() as client:
+        metrics = client.get(f"{instance.url}/metrics").text
+    assert 'tallystick_masked_total{action="redact",rule="password"}' in metrics
+
+
 def test_what_load_makes_is_read_at_a_constant_rate(instance: Instance) -> None:
     refused = CliRunner().invoke(app, ["reads", "--home", str(instance.home)])
     assert isinstance(refused.exception, ConfigurationError)
@@ -148,3 +162,13 @@ def test_an_instance_of_its_own_is_removed_again(monkeypatch: pytest.MonkeyPatch
 def test_an_instance_that_does_not_come_up_says_why() -> None:
     with pytest.raises(ConfigurationError, match="TALLYSTICK_PORT"), instance_in(None, {"TALLYSTICK_PORT": "no port"}):
         pass
+
+
+@pytest.mark.parametrize("scenario", ["filters", "everything"])
+def test_streams_are_watched_by_hundreds(instance: Instance, scenario: str) -> None:
+    report = bench(instance, "stream", "--seconds", "1", "--scenario", scenario)
+    assert all(proofs(report))
+    seen, appended = report["figures"]
+    assert seen["requests"] > 0
+    assert appended["requests"] > 0
+    assert seen["facts"]["events_received"] == seen["requests"]

@@ -4,14 +4,14 @@ import asyncio
 import csv
 import io
 import json
-from collections.abc import Mapping
 from typing import Any
 
 import httpx
 import pytest
 
+from appending import append
 from doors import Door, open_door
-from factories import event
+from factories import event, scattered
 from tallystick.errors import OverloadedError
 from tallystick.export.columns import DEFAULT_COLUMNS
 from tallystick.log.lines import PAGE_EVENTS
@@ -20,13 +20,6 @@ from working import hurried, working
 
 EXPORT = "/api/v1/logs/export"
 THROUGH = "tallystick-through-seq"
-
-
-async def append(door: Door, *events: Mapping[str, Any]) -> None:
-    for start in range(0, len(events), 10_000):
-        part = list(events[start : start + 10_000])
-        answer = await door.client.post("/api/v1/logs/bulk", json=part, headers=door.bearer())
-        assert answer.status_code == 201, answer.text
 
 
 async def export(door: Door, token: dict[str, str] | None = None, /, **params: Any) -> httpx.Response:
@@ -51,25 +44,11 @@ async def listed(door: Door, **params: Any) -> list[dict[str, Any]]:
     return answer.json()["items"]
 
 
-def many(count: int) -> list[dict[str, Any]]:
-    """Events whose order of occurrence is not that of their arrival, some at the same moment."""
-    return [
-        event(
-            action=f"a{n % 5}",
-            timestamp=f"2026-11-27T10:{n * 7 % 60:02}:{n % 3:02}Z",
-            message=f"Line {n}\nwith a break, “quotes” and \\",
-            user_id=("nora", "eve")[n % 2],
-            metadata={"n": n, "parity": ("even", "odd")[n % 2]},
-        )
-        for n in range(count)
-    ]
-
-
 @pytest.mark.parametrize(
     "selection", [{}, {"action": "a3"}, {"q": "odd"}, {"from": "2026-11-27T10:20:01Z", "to": "2026-11-27T10:40:00Z"}]
 )
 async def test_an_export_is_what_all_pages_of_a_listing_are(door: Door, selection: dict[str, str]) -> None:
-    await append(door, *many(700))
+    await append(door, *scattered(700))
     answer = await export(door, **selection)
     wanted = await listed(door, order="oldest", **selection)
     assert 0 < len(wanted) <= 700
@@ -85,7 +64,9 @@ async def test_an_export_is_what_all_pages_of_a_listing_are(door: Door, selectio
 
 
 async def test_each_line_is_the_event_byte_for_byte(door: Door) -> None:
-    await append(door, *many(3), event(message="ü" * 300, metadata={"big": 2**60, "float": 1.0, "text": "日本\u2028"}))
+    await append(
+        door, *scattered(3), event(message="ü" * 300, metadata={"big": 2**60, "float": 1.0, "text": "日本\u2028"})
+    )
     for params in ({}, {"severity": "INFO"}):
         raw = (await export(door, **params)).content.split(b"\n")
         assert raw.pop() == b""
@@ -121,9 +102,9 @@ async def test_what_arrives_meanwhile_is_not_in_it(door: Door, selection: dict[s
 
 @pytest.mark.parametrize("selection", [{}, {"q": "even OR odd"}])
 async def test_an_export_is_gone_on_with_after_any_event(door: Door, selection: dict[str, str]) -> None:
-    await append(door, *many(40))
+    await append(door, *scattered(40))
     whole = await export(door, **selection)
-    await append(door, *many(5))
+    await append(door, *scattered(5))
     for line in (0, 17, 38):
         rest = await export(door, after_id=lines_of(whole)[line]["id"], through_seq=whole.headers[THROUGH], **selection)
         assert lines_of(rest) == lines_of(whole)[line + 1 :]
@@ -151,7 +132,7 @@ async def test_going_on_keeps_the_time_range(door: Door, selection: dict[str, st
 
 @pytest.mark.parametrize("coding", ["gzip", "zstd"])
 async def test_a_body_is_compressed_on_request(door: Door, coding: str) -> None:
-    await append(door, *many(600))
+    await append(door, *scattered(600))
     plain = await export(door, door.bearer() | {"accept-encoding": "identity"})
     packed = await export(door, door.bearer() | {"accept-encoding": coding})
     assert "content-encoding" not in plain.headers
@@ -162,7 +143,7 @@ async def test_a_body_is_compressed_on_request(door: Door, coding: str) -> None:
 
 async def test_nobody_exports_what_is_not_theirs(door: Door) -> None:
     await door.make_tenant("other")
-    await append(door, *many(30))
+    await append(door, *scattered(30))
     for params in ({}, {"severity": "INFO"}, {"format": "csv", "columns": "user_id"}):
         own = await export(door, door.bearer("user", subject="eve"), **params)
         assert own.status_code == 200
@@ -237,13 +218,13 @@ async def test_nothing_is_left_out_because_the_index_is_behind(settings: Setting
 
 
 async def test_a_head_reads_no_events(door: Door) -> None:
-    await append(door, *many(10))
+    await append(door, *scattered(10))
     answer = await door.client.head(EXPORT, headers=door.bearer())
     assert (answer.status_code, answer.content, answer.headers[THROUGH]) == (200, b"", "9")
 
 
 async def test_exports_beside_one_another_do_not_mix(door: Door) -> None:
-    await append(door, *many(300))
+    await append(door, *scattered(300))
     some, every = await asyncio.gather(export(door, action="a3"), export(door, door.bearer("auditor")))
     assert {line["action"] for line in lines_of(some)} == {"a3"}
     assert (len(lines_of(some)), len(lines_of(every))) == (60, 300)

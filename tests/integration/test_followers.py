@@ -17,6 +17,7 @@ from tallystick.errors import SearchDownError
 from tallystick.followers import queries
 from tallystick.followers.embedded import EmbeddedQueue
 from tallystick.followers.engine import FollowerEngine, Pace
+from tallystick.followers.listening import WakeUpListener
 from tallystick.followers.model import RestartLogError, Stretch
 from tallystick.log.source import LogSource
 
@@ -73,8 +74,9 @@ class Recorder:
 
 @asynccontextmanager
 async def following(database: Database, follower: Recorder, pace: Pace = QUICK) -> AsyncGenerator[FollowerEngine]:
-    engine = FollowerEngine(follower, LogSource(database), database, EmbeddedQueue(database, [follower.name]), pace)
-    task = asyncio.create_task(engine.run())
+    engine = FollowerEngine(follower, LogSource(database), database, pace)
+    listener = WakeUpListener(EmbeddedQueue(database, [follower.name]), [engine], rest=0.02)
+    task = asyncio.create_task(listener.run())
     try:
         yield engine
     finally:

@@ -1,21 +1,16 @@
 """The history of a resource, and what belongs to one request or session, over HTTP."""
 
-from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 import pytest
 
+from appending import append
 from doors import Door
 from factories import event
 
 CORRELATED = "/api/v1/logs/correlated"
-
-
-async def append(door: Door, *events: Mapping[str, Any]) -> None:
-    answer = await door.client.post("/api/v1/logs/bulk", json=list(events), headers=door.bearer())
-    assert answer.status_code == 201, answer.text
 
 
 async def ask(door: Door, path: str, token: dict[str, str] | None = None, /, **params: Any) -> httpx.Response:

@@ -18,6 +18,7 @@ from tallystick.database.pools import Database
 from tallystick.followers import queries
 from tallystick.followers.embedded import EmbeddedQueue
 from tallystick.followers.engine import FollowerEngine, Pace
+from tallystick.followers.listening import WakeUpListener
 from tallystick.log.source import LogSource
 from tallystick.query.terms import Consecutive, MatchAll
 from tallystick.search.follower import NAME, IndexFollower, documents_of
@@ -35,8 +36,9 @@ async def indexing(database: Database, root: Path) -> AsyncGenerator[TantivyInde
     """A worker that indexes, until the block ends."""
     async with TantivyIndex(root, SearchSettings()) as index:
         queue = EmbeddedQueue(database, [NAME])
-        engine = FollowerEngine(IndexFollower(index, database), LogSource(database), database, queue, PACE)
-        task = asyncio.create_task(engine.run())
+        engine = FollowerEngine(IndexFollower(index, database), LogSource(database), database, PACE)
+        listener = WakeUpListener(queue, [engine], rest=0.02)
+        task = asyncio.create_task(listener.run())
         try:
             yield index
         finally:

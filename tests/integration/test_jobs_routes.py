@@ -121,7 +121,7 @@ async def test_a_listing_is_filtered_and_its_cursor_holds_for_it_alone(door: Doo
 
 
 @pytest.mark.parametrize(
-    ("query", "parameter"), [({"state": "done"}, "state"), ({"kind": "export"}, "kind"), ({"log": "events"}, "log")]
+    ("query", "parameter"), [({"state": "done"}, "state"), ({"kind": "import"}, "kind"), ({"log": "events"}, "log")]
 )
 async def test_a_parameter_that_makes_no_sense_is_named(door: Door, query: dict[str, str], parameter: str) -> None:
     answer = await door.client.get(JOBS, params=query, headers=door.bearer())

@@ -137,6 +137,8 @@ async def looked(database: Database, owner: Connection, reading: Awaitable[objec
     async def counted() -> Looked:
         async with database.reader.acquire() as connection:
             await connection.execute("select pg_stat_force_next_flush()")
+        # What the owner did to lay the scene is counted when its session gets round to it, which must not be later.
+        await owner.execute("select pg_stat_force_next_flush()")
         row = await owner.fetchrow(
             "select sum(seq_scan)::bigint as sequential, sum(idx_scan)::bigint as ranges,"
             "       sum(seq_tup_read + idx_tup_fetch)::bigint as rows"

@@ -16,9 +16,10 @@ from stored_events import fill_log
 from tallystick.adapters.tantivy.index import TantivyIndex
 from tallystick.followers.embedded import EmbeddedQueue
 from tallystick.followers.engine import FollowerEngine, Pace
+from tallystick.followers.listening import WakeUpListener
 from tallystick.jobs.runner import JobRunner
 from tallystick.log.source import LogSource
-from tallystick.ports import Hits, IndexState, SearchIndex, SearchRequest
+from tallystick.ports import ForgettingIndex, Hits, IndexState, SearchIndex, SearchRequest
 from tallystick.query.terms import Document
 from tallystick.search.follower import NAME, IndexFollower
 from tallystick.search.jobs import REBUILD_INDEX, IndexRebuild
@@ -36,7 +37,7 @@ PACE = Pace(stretch_events=2_500, batch_seconds=0.05, few_events=0, lease_second
 class Held:
     """An index that takes so many batches of a generation, and the next when it is told to go on."""
 
-    index: SearchIndex
+    index: ForgettingIndex
     batches: int
     begun: list[int] = field(default_factory=list[int])
     stopped: asyncio.Event = field(default_factory=asyncio.Event)
@@ -69,6 +70,12 @@ class Held:
 
     async def drop(self, log_id: int, *, generation: str | None = None) -> None:
         await self.index.drop(log_id, generation=generation)
+
+    async def forget(self, log_id: int, seqs: Sequence[tuple[int, int]], *, generation: str | None = None) -> None:
+        await self.index.forget(log_id, seqs, generation=generation)
+
+    async def purge(self, log_id: int) -> bool:
+        return await self.index.purge(log_id)
 
 
 @dataclass(frozen=True)
@@ -142,7 +149,9 @@ async def working(tenant: Tenant, batches: int = EVENTS) -> AsyncGenerator[Held]
         queue = EmbeddedQueue(database, [NAME])
         handlers = {REBUILD_INDEX: IndexRebuild(index, source, database, batch_events=BATCH)}
         loops = (
-            FollowerEngine(IndexFollower(index, database), source, database, queue, PACE).run,
+            WakeUpListener(
+                queue, [FollowerEngine(IndexFollower(index, database), source, database, PACE)], rest=0.02
+            ).run,
             JobRunner(database, queue, handlers, lease_seconds=1.0, sweep_seconds=0.2, pause_seconds=0.1).run,
         )
         tasks = [asyncio.create_task(loop()) for loop in loops]

@@ -1,13 +1,13 @@
 """Searching over HTTP: what is acknowledged is found at once, whatever the worker does meanwhile."""
 
 import asyncio
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from appending import append
 from doors import Door
 from factories import event
 from tallystick.settings import Settings
@@ -15,11 +15,6 @@ from working import hurried, working
 
 DEADLINE = 30.0
 LOGS = "/api/v1/logs"
-
-
-async def append(door: Door, *events: Mapping[str, Any]) -> None:
-    answer = await door.client.post(f"{LOGS}/bulk", json=list(events), headers=door.bearer())
-    assert answer.status_code == 201, answer.text
 
 
 async def find(door: Door, token: dict[str, str] | None = None, /, **params: Any) -> httpx.Response:

@@ -121,7 +121,7 @@ async def test_a_cache_that_cannot_be_written_is_told_of(monkeypatch: pytest.Mon
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
 
     async def make(_: Path) -> None:
-        raise NotImplementedError
+        raise AssertionError("nothing can be kept here")
 
     with pytest.raises(ConfigurationError, match="XDG_CACHE_HOME"):
         await kept("entry", make)

@@ -11,7 +11,8 @@ import pytest_asyncio
 from queue_conformance import assert_empty
 from sqs_proxy import Refusal, SqsProxy, sqs_proxy
 from sqs_queues import kill_messages, open_queue, queue_settings
-from tallystick.adapters.sqs.client import Sqs, is_loopback
+from tallystick.adapters.aws import is_loopback
+from tallystick.adapters.sqs.client import Sqs
 from tallystick.adapters.sqs.queue import SqsQueue
 from tallystick.errors import ConfigurationError, UnavailableError
 from tallystick.ports import QueueKind

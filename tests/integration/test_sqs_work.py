@@ -19,6 +19,7 @@ from tallystick.adapters.sqs.queue import SqsQueue
 from tallystick.adapters.sqs.queues import VISIBILITY_SECONDS
 from tallystick.database.pools import Database
 from tallystick.followers.engine import FollowerEngine, Pace
+from tallystick.followers.listening import WakeUpListener
 from tallystick.followers.model import Stretch
 from tallystick.followers.wakeups import WakeUps
 from tallystick.jobs.model import Job, Progress
@@ -128,7 +129,7 @@ async def queue(queue_of: QueueSettings) -> AsyncGenerator[SqsQueue]:
 
 
 def following(database: Database, recorder: Recorder, queue: Queue, pace: Pace) -> Coroutine[None, None, None]:
-    return FollowerEngine(recorder, LogSource(database), database, queue, pace).run()
+    return WakeUpListener(queue, [FollowerEngine(recorder, LogSource(database), database, pace)], rest=0.02).run()
 
 
 async def cursors(database: Database) -> dict[int, int]:
@@ -188,7 +189,7 @@ class LongWork:
         await self.go.wait()
 
     async def discard(self, job: Job) -> None:
-        raise NotImplementedError
+        raise AssertionError(job)
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until something holds, looked at after each beginning."""

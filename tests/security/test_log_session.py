@@ -9,12 +9,25 @@ import orjson
 import pytest
 
 from factories import make_log
-from stored_events import Connection, Row, now_us, put, remove
+from stored_events import DAY_US, Connection, Row, now_us, put, remove
 from tallystick.database.pools import Connection as PooledConnection
 from tallystick.database.pools import Database
+from tallystick.followers.handing import record
+from tallystick.followers.queries import lease
+from tallystick.log.source import LogSource
+from tallystick.query.timestamps import moment
 from tallystick.runtime.postgres import DATABASE
+from tallystick.stats.follower import NAME, RollupFollower
 
 VIEWS = ("log_events", "log_head", "log_removed")
+COUNTS = {
+    "log_rollups": "events",
+    "log_facet_parts": "names",
+    "log_facet_spans": "events",
+    "log_rolled_spans": "closed",
+    "log_rolled_up": "seq",
+}
+"""The views of what was counted, each with a column."""
 
 
 @pytest.fixture
@@ -67,6 +80,25 @@ async def test_sessions_at_the_same_time_do_not_mix(database: Database, logs: tu
     await asyncio.gather(*(look(one, 2) for _ in range(4)), *(look(other, 4) for _ in range(4)))
 
 
+async def test_a_reading_of_several_logs_mixes_nothing_and_leaves_nothing(
+    database: Database, logs: tuple[int, int]
+) -> None:
+    one, other = logs
+    for asked in ([one], [other], [one, other], [other, one, other + 1]):
+        rows = await database.logs_fetch(asked, [-1] * len(asked), [None] * len(asked), 10, 1_000_000)
+        found = {log_id: [row for row in rows if row["log"] == log_id] for log_id in asked}
+        for log_id, (size, events) in {one: (3, 2), other: (5, 4)}.items():
+            if log_id in asked:
+                head, *others = found.pop(log_id)
+                assert head["size"] == size
+                assert [row["seq"] for row in others] == list(range(1, events + 1))
+                assert {orjson.loads(row["body"])["log"] for row in others} == {log_id}
+        assert not any(found.values())
+    async with database.reader.acquire() as connection:
+        assert not await connection.fetchval("select current_setting('tallystick.log', true)")
+        assert await connection.fetchval("select count(*) from tallystick.log_events") == 0
+
+
 async def test_a_reading_in_one_trip_sees_its_own_log_and_leaves_nothing(
     database: Database, owner: Connection, logs: tuple[int, int]
 ) -> None:
@@ -89,10 +121,48 @@ async def test_others_cannot_read_in_one_trip(owner: Connection, role: str) -> N
     for function in (
         "read_places(int, bigint[], timestamptz[])",
         "read_stretch(int, bigint, timestamptz, int, bigint)",
+        "rank_facet(int, text, timestamptz, timestamptz, int)",
     ):
         allowed = "select has_function_privilege($1, $2, 'execute')"
         assert not await owner.fetchval(allowed, f"tallystick_{role}", f"tallystick.{function}")
         assert await owner.fetchval(allowed, "tallystick_reader", f"tallystick.{function}")
+
+
+async def test_what_was_counted_is_seen_of_the_own_log_alone(
+    database: Database, owner: Connection, logs: tuple[int, int]
+) -> None:
+    now = now_us()
+    for number, log_id in enumerate(logs):
+        fields = {"action": "login", "resource_type": "user", "severity": "INFO", "user_id": f"user-{number}"}
+        await put(owner, log_id, [Row(now, now - DAY_US * day, fields) for day in (2, 2, 0)])
+        async with database.worker_session() as connection:
+            assert await lease(connection, NAME, log_id, "test", 60)
+        source, after = LogSource(database), -1
+        while True:  # the second stretch closes what the first one brought
+            stretch = await source.read(log_id, after, None, limit=4 + 2 * number, max_bytes=1 << 20)
+            assert await record(RollupFollower(), database, log_id, "test", stretch)
+            after = stretch.through
+            if stretch.ended:
+                break
+    period = (moment(now - 9 * DAY_US), moment(now + DAY_US))
+    ranked = "select name, events from tallystick.rank_facet($1, 'actor', $2, $3, 10)"
+    for number, log_id in enumerate(logs):
+        async with database.log_session(log_id) as connection:
+            shown = {
+                view: await connection.fetchval(f"select count(*) from tallystick.{view}")  # noqa: S608  # our names
+                for view in COUNTS
+            }
+            assert all(shown.values()), shown
+            names = await connection.fetch("select distinct unnest(names) from tallystick.log_facet_parts")
+            assert [tuple(row) for row in names] == [(f"user-{number}",)]
+            keys = await connection.fetch("select distinct key from tallystick.log_facet_spans")
+            assert [tuple(row) for row in keys] == [(f"user-{number}",)]
+            assert [tuple(row) for row in await connection.fetch(ranked, log_id, *period)] == [(f"user-{number}", 3)]
+    async with database.reader.acquire() as connection:
+        for view in COUNTS:
+            assert await connection.fetchval(f"select count(*) from tallystick.{view}") == 0  # noqa: S608  # our names
+        await connection.fetch(ranked, logs[0], *period)
+        assert await connection.fetchval("select count(*) from tallystick.log_rollups") == 0, "nothing stays set"
 
 
 async def end_well(_: PooledConnection) -> None:
@@ -142,18 +212,18 @@ async def test_every_relation_of_ours_but_the_views_is_closed(database: Database
     assert {"events", "logs", "tenants", "retry_keys", "removed", "revocations"} <= names
     assert any(name.startswith("events_2") for name in names), "partitions are relations of their own"
     async with database.reader.acquire() as connection:
-        for name in sorted(names - set(VIEWS)):
+        for name in sorted(names - {*VIEWS, *COUNTS}):
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await connection.execute(f'select * from tallystick."{name}" limit 0')  # noqa: S608  # our own names
 
 
-@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("view", [*VIEWS, *COUNTS])
 @pytest.mark.parametrize(
     "statement",
     ["insert into {} default values", "delete from {}", "update {} set {} = null", "truncate {}"],
 )
 async def test_the_views_cannot_be_written_to(database: Database, view: str, statement: str) -> None:
-    column = {"log_events": "body", "log_head": "size", "log_removed": "reason"}[view]
+    column = {"log_events": "body", "log_head": "size", "log_removed": "reason", **COUNTS}[view]
     async with database.reader.acquire() as connection:
         with pytest.raises((asyncpg.InsufficientPrivilegeError, asyncpg.WrongObjectTypeError)):
             await connection.execute(statement.format(f"tallystick.{view}", column))

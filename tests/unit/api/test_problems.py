@@ -40,7 +40,8 @@ async def problem(error: Exception) -> tuple[httpx.Response, dict[str, Any]]:
 
 def test_every_kind_has_a_slug_of_its_own_and_a_remedy() -> None:
     def count(cls: type[TallystickError]) -> int:
-        return 1 + sum(map(count, cls.__subclasses__()))
+        # What is raised within a worker alone is never told to a client, and has no slug of its own.
+        return ("slug" in vars(cls)) + sum(map(count, cls.__subclasses__()))
 
     assert len(problem_classes()) == count(TallystickError)
     assert set(REMEDIES) == set(problem_classes())

@@ -53,6 +53,7 @@ def test_first_run_makes_private_files_in_a_private_folder(tmp_path: Path) -> No
         "token_signing.json": 0o600,
         "cursor_signing.json": 0o600,
         "retry_digest.json": 0o600,
+        "master.json": 0o600,
     }
     assert [len(ring.cursor_signing.keys[ring.cursor_signing.active_id]), len(ring.retry_digest.keys)] == [32, 1]
     assert ring.hs256 is None
@@ -70,6 +71,7 @@ async def test_processes_that_start_at_once_agree_on_the_keys(tmp_path: Path) ->
     assert len(set(said)) == 1
     assert sorted(path.name for path in (tmp_path / "keys").iterdir()) == [
         "cursor_signing.json",
+        "master.json",
         "retry_digest.json",
         "token_signing.json",
     ]

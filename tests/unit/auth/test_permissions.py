@@ -51,7 +51,7 @@ def test_every_operation_needs_a_permission_that_somebody_has() -> None:
     ("roles", "expected"),
     [
         (Role.ADMIN, set(GRANTS[Role.ADMIN])),
-        (Role.AUDITOR, {Permission.LOGS_READ, Permission.TENANTS_READ, Permission.JOBS_READ}),
+        (Role.AUDITOR, {Permission.LOGS_READ, Permission.ACCESS_READ, Permission.TENANTS_READ, Permission.JOBS_READ}),
         (Role.USER, {Permission.LOGS_WRITE, Permission.LOGS_READ}),
         ({"acme": Role.USER, "other": Role.ADMIN}, {Permission.LOGS_WRITE, Permission.LOGS_READ}),
         ({"other": Role.ADMIN}, set[Permission]()),

@@ -32,13 +32,13 @@ class HeardQueue:
         self.heard.append((monotonic(), dict(sizes)))
 
     async def submit(self, job_id: str) -> None:
-        raise NotImplementedError
+        raise AssertionError(job_id)
 
     async def receive(self, kind: QueueKind, *, limit: int, wait: float) -> Sequence[Message]:
-        raise NotImplementedError
+        raise AssertionError(kind, limit, wait)
 
     async def done(self, kind: QueueKind, messages: Sequence[Message]) -> None:
-        raise NotImplementedError
+        raise AssertionError(kind, messages)
 
     @property
     def newest(self) -> dict[int, int]:
