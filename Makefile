@@ -66,12 +66,20 @@ lint: setup ## Format check, lint, types, import contracts
 audit: setup ## Look the locked dependencies up in the advisory database
 	@$(BIN)/python scripts/audit.py
 
+.PHONY: secrets
+secrets: setup ## Look for secrets in the tracked files
+	@$(BIN)/python scripts/find_secrets.py
+
 .PHONY: test
 test: setup ## Run the tests
 	@$(BIN)/pytest -n auto $(TESTS)
 
+.PHONY: postman
+postman: setup ## Run the Postman collection against the running instance
+	@$(BIN)/python scripts/run_postman.py
+
 .PHONY: check
-check: lint audit ## What CI runs: format, lint, types, imports, audit, tests with coverage
+check: lint secrets audit ## What CI runs: format, lint, types, imports, secrets, audit, tests with coverage
 	@$(BIN)/pytest -n auto --cov --cov-report=term $(TESTS)
 
 .PHONY: lock

@@ -1,4 +1,4 @@
-"""Writes the reference pages that follow from code: settings, commands and permissions.
+"""Writes what follows from code: reference pages of API, settings, commands and permissions, and the collection.
 
 Run it after a change to one of them. With ``--check`` it only says whether a page is stale.
 """
@@ -20,6 +20,10 @@ from pydantic.fields import FieldInfo
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 from typer.main import get_command
 
+from api_page import FRAME, api_page
+from postman.collection import collection, environment
+from postman.declared import DECLARED
+from postman.newman import COLLECTION, ENVIRONMENT
 from tallystick.auth import reference
 from tallystick.settings import Settings
 
@@ -170,12 +174,19 @@ def cli_page(app: typer.Typer) -> str:
     return "\n".join(parts)
 
 
+def _json(value: dict[str, Any]) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
 def pages() -> dict[Path, str]:
     """Every generated page by its place."""
     return {
         REFERENCE / "settings.md": settings_page(),
         REFERENCE / "cli.md": cli_page(import_module("tallystick.cli.app").app),
         REFERENCE / "permissions.md": reference.render(),
+        COLLECTION: _json(collection(DECLARED)),
+        ENVIRONMENT: _json(environment()),
+        REFERENCE / "api.md": api_page(FRAME.read_text(encoding="utf-8")),
     }
 
 
@@ -184,8 +195,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; fail when a page is stale")
     check = parser.parse_args().check
+    try:
+        made = pages()
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 1
     stale = [
-        (page, text) for page, text in pages().items() if not page.exists() or page.read_text(encoding="utf-8") != text
+        (page, text) for page, text in made.items() if not page.exists() or page.read_text(encoding="utf-8") != text
     ]
     for page, text in stale:
         if check:
