@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import deque
-from contextlib import suppress
 from time import monotonic
 from typing import Final, NamedTuple
 
@@ -56,6 +55,8 @@ class AccessMetrics:
 class Backlog:
     """Stores what waits, until it is closed. What the writer cannot take now is tried again.
 
+    It ends between two tries and is never cancelled within one, so nothing is stored twice.
+
     Args:
         writer: Stores them.
         metrics: Where it counts.
@@ -66,6 +67,7 @@ class Backlog:
         self._metrics = metrics
         self._waiting: deque[Waiting] = deque()
         self._some = asyncio.Event()
+        self._until: float | None = None
 
     def require_room(self) -> None:
         """Refuse what would add to a backlog that is full.
@@ -83,38 +85,36 @@ class Backlog:
         self._some.set()
 
     async def run(self) -> None:
-        """Store what waits, until cancelled."""
-        while True:
+        """Store what waits, until it is closed and nothing waits; what cannot be stored soon then is given up."""
+        while self._wanted():
             await self._some.wait()
-            await asyncio.sleep(_PAUSE)
+            if self._until is None:
+                await asyncio.sleep(_PAUSE)
             if not await self._store():
                 await asyncio.sleep(_AGAIN)
-
-    async def drain(self) -> None:
-        """Store all that waits; what cannot be stored within seconds is given up, and said so."""
-        until = monotonic() + _LAST_CHANCE
-        while self._waiting and monotonic() < until:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(until - monotonic()):
-                    if not await self._store():
-                        await asyncio.sleep(_AGAIN)
         if self._waiting:
             _log.error("access events lost", events=len(self._waiting))
             self._metrics.lost.inc(len(self._waiting))
 
+    def close(self) -> None:
+        """End `run` once what waits is stored, and within seconds."""
+        self._until = monotonic() + _LAST_CHANCE
+        self._some.set()
+
+    def _wanted(self) -> bool:
+        if self._until is None:
+            return True
+        return bool(self._waiting) and monotonic() < self._until
+
     async def _store(self) -> bool:
-        """Store all that waits now; whether that went well."""
+        """Store all that waits now; whether that went well. The writer has a patience of its own."""
         self._some.clear()
         by_log: dict[int, list[Waiting]] = {}
         for waiting in self._waiting:
             by_log.setdefault(waiting.place.log_id, []).append(waiting)
         parts = [each[at : at + _AT_ONCE] for each in by_log.values() for at in range(0, len(each), _AT_ONCE)]
         self._waiting.clear()
-        try:
-            left = await asyncio.gather(*map(self._append, parts))
-        except asyncio.CancelledError:  # the writer stores what it took; which that is, is not known here
-            self._waiting.extendleft(reversed([one for part in parts for one in part]))
-            raise
+        left = await asyncio.gather(*map(self._append, parts))
         self._waiting.extendleft(reversed([one for part in left for one in part]))
         self._metrics.waiting.set(len(self._waiting))
         if self._waiting:

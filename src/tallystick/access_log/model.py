@@ -4,7 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, cast
 
+import orjson
+
 from tallystick.log.model import Author, EventFields, PreparedEvent, Severity, form_event
+from tallystick.privacy.masking.service import redactor
 from tallystick.query.timestamps import format_milliseconds
 
 Phase = Literal["intent", "outcome", "refused"]
@@ -53,7 +56,7 @@ class Deed:
         action: The stable word for it: `logs.list`.
         resource_type: What kind of thing it is done to.
         resource_id: Which one, or None.
-        asked: What is asked for, by name. It is kept as sent, cut to a bounded length.
+        asked: What is asked for, by name. It is kept as sent, cut to a bounded length and without secrets.
     """
 
     operation: str
@@ -70,14 +73,16 @@ class Place:
     Attributes:
         tenant_id: Whose.
         log_id: Its id.
+        masking: The tenant's settings of that name, by which what is asked for is masked; None where it has none.
     """
 
     tenant_id: str
     log_id: int
+    masking: Mapping[str, object] | None = field(default=None, compare=False)
 
 
 def access_event(
-    tenant_id: str,
+    place: Place,
     actor: Actor,
     deed: Deed,
     phase: Phase,
@@ -89,7 +94,7 @@ def access_event(
     """Form an event of an access log.
 
     Args:
-        tenant_id: Whose log it is for.
+        place: The log it is for.
         actor: Who.
         deed: What.
         phase: Whether it is about to be done, was done, or was refused.
@@ -121,40 +126,67 @@ def access_event(
         "metadata": {name: value for name, value in about.items() if value is not None},
     }
     if phase == "intent" and deed.asked:
-        cast("dict[str, object]", fields["metadata"])["asked"] = bounded(deed.asked)
+        cast("dict[str, object]", fields["metadata"])["asked"] = _without_secrets(bounded(deed.asked), place)
     given = cast("EventFields", {name: value for name, value in fields.items() if value not in (None, "")})
     occurred_us = None if occurred_ms is None else occurred_ms * 1_000
-    return form_event(given, occurred_us, tenant_id=tenant_id, author=Author(actor.issuer, actor.subject))
+    return form_event(given, occurred_us, tenant_id=place.tenant_id, author=Author(actor.issuer, actor.subject))
+
+
+def _without_secrets(asked: dict[str, object], place: Place) -> object:
+    """What was asked for, masked as an event of that tenant would be: people search for what they are to forget."""
+    masker, told = redactor(place.masking), {"metadata": {"asked": asked}}
+    if masker.suspects(orjson.dumps(told)):
+        masker.mask(told, salt=b"")
+    return told["metadata"]["asked"]
 
 
 def bounded(asked: Mapping[str, object]) -> dict[str, object]:
     """What was asked for, without what would make the record of a request many times the request.
 
-    A value that was given once stands by itself. Long texts and lists are cut, and end in `…` then; of what has too
-    many characters in all, the later names keep no value but that sign.
+    A value that was given once stands by itself. Long texts are cut and end in `…` then, which also stands for all
+    that has no place any more: beyond so many values side by side, so deep, or so much in all.
     """
-    room = _Room(_MOST_CHARACTERS)
-    return {_text(name, room): _bounded(value, room, 0) for name, value in list(asked.items())[:_MOST_VALUES]}
+    return _members(asked, _Room(_MOST_CHARACTERS), 0)
 
 
 @dataclass(slots=True)
 class _Room:
+    """How much may still be kept; each value takes its characters and one more."""
+
     characters: int
 
 
 def _bounded(value: object, room: _Room, depth: int) -> object:
+    room.characters -= 1
     if value is None or isinstance(value, bool | int | float):
         return value
-    if isinstance(value, Mapping) and depth < _DEEPEST:
-        members = list(cast("Mapping[str, object]", value).items())[:_MOST_VALUES]
-        return {_text(name, room): _bounded(member, room, depth + 1) for name, member in members}
-    if isinstance(value, Sequence) and not isinstance(value, str) and depth < _DEEPEST:
-        each = list(cast("Sequence[object]", value))
-        if len(each) == 1 and depth == 0:
-            return _bounded(each[0], room, depth)
-        kept = [_bounded(one, room, depth + 1) for one in each[:_MOST_VALUES]]
-        return kept if len(each) <= _MOST_VALUES else [*kept, _CUT]
-    return _text(value if isinstance(value, str) else _CUT, room)
+    if isinstance(value, str):
+        return _text(value, room)
+    if depth < _DEEPEST and isinstance(value, Mapping):
+        return _members(cast("Mapping[str, object]", value), room, depth + 1)
+    if depth < _DEEPEST and isinstance(value, Sequence):
+        each = cast("Sequence[object]", value)
+        return _bounded(each[0], room, depth) if len(each) == 1 and depth == 0 else _items(each, room, depth + 1)
+    return _CUT
+
+
+def _members(members: Mapping[str, object], room: _Room, depth: int) -> dict[str, object]:
+    kept: dict[str, object] = {}
+    for name, value in members.items():
+        if len(kept) == _MOST_VALUES or room.characters <= 0:
+            return {**kept, _CUT: _CUT}
+        kept_name = _text(name, room)
+        kept[kept_name] = _bounded(value, room, depth)
+    return kept
+
+
+def _items(items: Sequence[object], room: _Room, depth: int) -> list[object]:
+    kept: list[object] = []
+    for value in items:
+        if len(kept) == _MOST_VALUES or room.characters <= 0:
+            return [*kept, _CUT]
+        kept.append(_bounded(value, room, depth))
+    return kept
 
 
 def _text(text: str, room: _Room) -> str:

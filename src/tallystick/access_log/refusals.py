@@ -116,4 +116,4 @@ class Refusals:
         deed = Deed(refusal.operation, REFUSED, "tenant", refusal.target or None)
         told = {"problem": refusal.problem, "count": count}
         for place in dict.fromkeys(refusal.places):
-            self.put(place, access_event(place.tenant_id, refusal.actor, deed, "refused", told, severity="WARNING"))
+            self.put(place, access_event(place, refusal.actor, deed, "refused", told, severity="WARNING"))

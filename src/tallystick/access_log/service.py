@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from math import inf
 from time import monotonic
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 from tallystick.access_log.backlog import AccessMetrics, Backlog, nothing
 from tallystick.access_log.model import Actor, Deed, Place, Result, access_event
@@ -21,7 +21,7 @@ _SWEEP: Final = 1.0
 
 def place_of(tenant: TenantState) -> Place:
     """The access log of a tenant."""
-    return Place(tenant.id, tenant.logs["access"])
+    return Place(tenant.id, tenant.logs["access"], cast("Mapping[str, object] | None", tenant.settings.get("masking")))
 
 
 class Intent:
@@ -40,7 +40,7 @@ class Intent:
         self._appends = [asyncio.create_task(self._append(writer, place)) for place in self._places]
 
     async def _append(self, writer: Writer, place: Place) -> Outcome:
-        event = access_event(place.tenant_id, self._actor, self._deed, "intent", {})
+        event = access_event(place, self._actor, self._deed, "intent", {})
         outcome = await writer.append(Append(place.log_id, (event,), nothing, lane="access"))
         if (stored := outcome.stored[0]) is not None:
             self._ids[place] = stored.id
@@ -68,7 +68,7 @@ class Intent:
         for place in dict.fromkeys((*self._places, *also)):
             said = {"intent": self._ids.get(place), "result": result, **told}
             event = access_event(
-                place.tenant_id,
+                place,
                 self._actor,
                 self._deed,
                 "outcome",
@@ -116,15 +116,15 @@ class AccessLog:
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
         """Store outcomes; all of them once the block has ended, so the writer must outlast it."""
-        tasks = [asyncio.create_task(loop, name="access log") for loop in (self._backlog.run(), self._sweep())]
+        storing, sweeping = (asyncio.create_task(loop) for loop in (self._backlog.run(), self._sweep()))
         try:
             yield
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            sweeping.cancel()
+            await asyncio.gather(sweeping, return_exceptions=True)
             self._refusals.sweep(inf)
-            await self._backlog.drain()
+            self._backlog.close()
+            await storing
 
     async def _sweep(self) -> None:
         while True:

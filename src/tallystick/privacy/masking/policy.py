@@ -1,7 +1,7 @@
 """A tenant's masking, compiled: settings become tables and expressions once."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
@@ -62,6 +62,10 @@ class Policy:
     def action_of(self, rule: str) -> Action:
         """What becomes of what a rule finds."""
         return self.actions.get(rule, Action.REDACT)
+
+    def redacting(self) -> "Policy":
+        """The same rules, and every one of them redacts."""
+        return replace(self, actions={}, keyed=False)
 
 
 def policy_of(settings: Mapping[str, object] | None) -> Policy:
