@@ -16,6 +16,7 @@ from time import monotonic
 from typing import Any
 
 import httpx
+import jwt
 import psutil
 import pytest
 
@@ -116,6 +117,24 @@ class Instance:
         assert answer.status_code == 200, answer.text
         return answer.json()["user_id"]
 
+    def token_id(self) -> str:
+        """The id of its token."""
+        token = Path(self.run["token_file"]).read_text().strip()
+        return jwt.decode(token, options={"verify_signature": False})["jti"]
+
+    def acts(self) -> list[tuple[str, str, str]]:
+        """What `tallystick up` is on record for: action, what it was done to, and its phase or result."""
+        with self.client() as client:
+            asked = {"tenant_id": "_platform", "order": "seq", "limit": "50"}
+            answer = client.get("/access-logs", params=asked)
+        assert answer.status_code == 200, answer.text
+        told = [each for each in answer.json()["items"] if each["metadata"]["operation"] == "tallystick up"]
+        said = [each["metadata"] for each in told]
+        return [
+            (each["action"], each["resource_id"], about.get("result", about["phase"]))
+            for each, about in zip(told, said, strict=True)
+        ]
+
     def until_indexed(self, seq: int) -> None:
         """Wait until the search index holds an event of the first tenant."""
         end = monotonic() + SERVERS_DEADLINE
@@ -167,6 +186,13 @@ def test_ctrl_c_ends_everything_and_a_second_start_resumes(home: Home) -> None:
     assert not (home.folder / "data" / "postmaster.pid").exists()
     second = home.up()
     assert second.read(event_id) == "ada"
+    # What the first start made is on record, once.
+    assert second.acts() == [
+        ("tenants.create", "default", "intent"),
+        ("tenants.create", "default", "completed"),
+        ("tokens.create", second.token_id(), "intent"),
+        ("tokens.create", second.token_id(), "completed"),
+    ]
     assert second.stop(signal.SIGTERM) == 0
 
 

@@ -9,6 +9,7 @@ import typer
 import uvloop
 from rich.console import Console
 
+from tallystick.cli.acting import acting
 from tallystick.cli.reading import load_settings
 from tallystick.cli.terminal import announcer, fetch_display, reporter
 from tallystick.database.migrate import Migration, migrate
@@ -53,6 +54,7 @@ def up(*, search: Search = None, queue: Queue = None, as_json: AsJson = False) -
     console = Console(highlight=False)
     supervisor = Supervisor(
         settings,
+        acting,
         reporter(console, quiet=as_json),
         announcer(console, as_json=as_json),
         stand_ins,

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from tallystick import __version__
 from tallystick.errors import ConfigurationError
 from tallystick.runtime.child import Child, ChildSpec, Process
-from tallystick.runtime.firstrun import FIRST_TENANT, ensure_admin_token, prepare_database
+from tallystick.runtime.firstrun import FIRST_TENANT, Acting, ensure_admin_token, prepare_database
 from tallystick.runtime.listener import listen, url_of
 from tallystick.runtime.logfiles import keep_bounded
 from tallystick.runtime.postgres import EmbeddedPostgres, server_settings, socket_directory
@@ -48,6 +48,7 @@ class Supervisor:
     """Starts everything, keeps it running, and ends it in order.
 
     Attributes:
+        acting: Records what the first start makes.
         report: Told, in words for a person, of each step and of every death.
         announce: Given the running instance once it answers.
         stand_ins: Local servers to run besides PostgreSQL.
@@ -55,6 +56,7 @@ class Supervisor:
     """
 
     settings: Settings
+    acting: Acting
     report: Report
     announce: Callable[[Run], None]
     stand_ins: Sequence[StandIn] = ()
@@ -121,8 +123,8 @@ class Supervisor:
         else:
             floors.append([])
         found_by = await self._start_stand_ins(state, floors)
-        await prepare_database(settings, self.report)
-        ensure_admin_token(settings, state.admin_token, self.report)
+        await prepare_database(settings, self.acting, self.report)
+        await ensure_admin_token(settings, self.acting, state.admin_token, self.report)
         specs = self._own_specs(settings, state, listener, watched, found_by)
         workers = [Child(specs[0], self.report)]
         doors = [Child(spec, self.report) for spec in specs[1:]]
