@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import TypeAlias
 
 import asyncpg
+import hypothesis
 import psutil
 import pytest
 import pytest_asyncio
+from hypothesis import HealthCheck
 from pydantic import SecretStr
 
 from doors import Door, open_door
@@ -24,6 +26,10 @@ from tallystick.database.migrate import migrate
 from tallystick.database.pools import Database
 from tallystick.runtime.postgres import EmbeddedPostgres, socket_directory
 from tallystick.settings import DatabaseSettings, KeySettings, ObjectSettings, Settings
+
+hypothesis.settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis.settings.load_profile("tests")
+"""How fast a shared machine is tells nothing of what is tested on it."""
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 

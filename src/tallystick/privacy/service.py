@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Final, NamedTuple, TypeAlias
 
 from tallystick.privacy.sealing import DataKeys
@@ -11,7 +11,7 @@ from tallystick.privacy.sealing import DataKeys
 MAX_TENANTS: Final = 1_000
 """Tenants whose keys a process holds; the least used are dropped."""
 
-LoadKeys: TypeAlias = Callable[[str], Awaitable[DataKeys]]
+LoadKeys: TypeAlias = Callable[[str], Coroutine[None, None, DataKeys]]
 
 
 class _Held(NamedTuple):
@@ -51,27 +51,33 @@ class TenantKeys:
         if held is not None and fresh and (key_id is None or key_id in held.keys.keys):
             self._held.move_to_end(tenant_id)
             return held.keys
-        task = self._loading.get(tenant_id)
-        if task is None:
-            task = self._loading[tenant_id] = asyncio.create_task(self._read(tenant_id))
-            task.add_done_callback(lambda ended: self._loaded(tenant_id, ended))
+        joined = self._loading.get(tenant_id)
         # One who waits may hang up; the others still want the answer.
-        return await asyncio.shield(task)
+        keys = await asyncio.shield(joined or self._begin(tenant_id))
+        if joined is not None and key_id is not None and key_id not in keys.keys:
+            # What was joined may have begun before that key was made.
+            keys = await asyncio.shield(self._begin(tenant_id))
+        return keys
 
     def forget(self, tenant_id: str) -> None:
-        """Read a tenant's keys anew when they are next asked for."""
+        """Read a tenant's keys anew when they are next asked for, also where they are being read now."""
         self._held.pop(tenant_id, None)
-
-    def _loaded(self, tenant_id: str, task: "asyncio.Task[DataKeys]") -> None:
         self._loading.pop(tenant_id, None)
-        if not task.cancelled():
-            task.exception()  # told to those who wait, if anybody still does
 
-    async def _read(self, tenant_id: str) -> DataKeys:
+    def _begin(self, tenant_id: str) -> "asyncio.Task[DataKeys]":
+        task = self._loading[tenant_id] = asyncio.create_task(self._load(tenant_id))
         asked_at = self._clock()
-        keys = await self._load(tenant_id)
-        self._held[tenant_id] = _Held(keys, asked_at)
+        task.add_done_callback(lambda ended: self._loaded(tenant_id, ended, asked_at))
+        return task
+
+    def _loaded(self, tenant_id: str, task: "asyncio.Task[DataKeys]", asked_at: float) -> None:
+        failed = task.cancelled() or task.exception() is not None  # told to those who wait, if anybody still does
+        if self._loading.get(tenant_id) is not task:
+            return  # it was forgotten meanwhile, or begun again
+        del self._loading[tenant_id]
+        if failed:
+            return
+        self._held[tenant_id] = _Held(task.result(), asked_at)
         self._held.move_to_end(tenant_id)
         if len(self._held) > MAX_TENANTS:
             self._held.popitem(last=False)
-        return keys

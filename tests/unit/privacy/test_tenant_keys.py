@@ -16,14 +16,16 @@ class Loader:
         self.gate = asyncio.Event()
         self.gate.set()
         self.down = False
+        self.newest = 1
 
     async def load(self, tenant_id: str) -> DataKeys:
         self.asked.append(tenant_id)
+        made = {f"k-{number}": bytes(32) for number in range(1, self.newest + 1)}
         self.started.set()
         await self.gate.wait()
         if self.down:
             raise UnavailableError("down")
-        return DataKeys(tenant_id, "k-1", {"k-1": bytes(32)}, bytes(32))
+        return DataKeys(tenant_id, "k-1", made, bytes(32))
 
 
 async def test_keys_are_used_until_they_are_old() -> None:
@@ -48,6 +50,37 @@ async def test_those_who_wait_share_one_reading_and_one_who_leaves_disturbs_nobo
     loader.gate.set()
     assert (await staying).tenant_id == "acme"
     assert loader.asked == ["acme"]
+
+
+async def test_a_reading_that_began_before_they_were_forgotten_is_not_kept() -> None:
+    loader = Loader()
+    loader.gate.clear()
+    tenants = TenantKeys(loader.load, 5)
+    early = asyncio.create_task(tenants.of("acme"))
+    await loader.started.wait()
+    loader.newest = 2
+    tenants.forget("acme")
+    late = asyncio.create_task(tenants.of("acme"))
+    await asyncio.sleep(0)
+    loader.gate.set()
+    assert [*(await early).keys] == ["k-1"]
+    assert [*(await late).keys] == ["k-1", "k-2"]
+    assert [*(await tenants.of("acme")).keys] == ["k-1", "k-2"]
+    assert len(loader.asked) == 2
+
+
+async def test_a_key_that_was_made_after_a_reading_began_is_read_after_it() -> None:
+    loader = Loader()
+    loader.gate.clear()
+    tenants = TenantKeys(loader.load, 5)
+    early = asyncio.create_task(tenants.of("acme"))
+    await loader.started.wait()
+    loader.newest = 2
+    joining = asyncio.create_task(tenants.of("acme", "k-2"))
+    await asyncio.sleep(0)
+    loader.gate.set()
+    assert "k-2" not in (await early).keys
+    assert "k-2" in (await joining).keys
 
 
 async def test_a_failure_is_told_to_all_who_wait_and_not_remembered() -> None:

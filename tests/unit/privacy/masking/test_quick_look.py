@@ -100,10 +100,10 @@ def test_a_long_string_takes_no_longer_than_its_length(piece: str) -> None:
     """A quarter of a megabyte, the largest event there is: what grows with the square of it takes minutes."""
     masker = masker_of(POLICIES[-2])
     text = (piece * (250_000 // len(piece)))[:250_000]
-    began = time.perf_counter()
+    began = time.thread_time()
     masker.suspects(orjson.dumps({"message": text}))
     masker.mask({"metadata": {"x": text}}, b"")
-    assert time.perf_counter() - began < 2
+    assert time.thread_time() - began < 10
 
 
 def test_a_deep_and_a_wide_tree_take_no_longer_than_their_size() -> None:
@@ -112,7 +112,7 @@ def test_a_deep_and_a_wide_tree_take_no_longer_than_their_size() -> None:
     for _ in range(64):
         deep = {"a": [deep]}
     wide = {f"{n}{'x' * 240}password": "x" for n in range(1000)}
-    began = time.perf_counter()
+    began = time.thread_time()
     event: dict[str, Any] = dict(zip(TREES, (deep, wide, {}), strict=True))
     assert len(masker.mask(event, b"")) == 1
-    assert time.perf_counter() - began < 2
+    assert time.thread_time() - began < 10
