@@ -64,11 +64,16 @@ MOMENTS = (
     "1969-12-31T23:59:59.5Z",
 )
 
+_COMPACT = "1.20261128-0a1b2c3d.pY_Qswg0zlHxITTx.-F1eYDQ85NwmK2OzIknhX9-mg6Fary6UDFYhCpskqhNrZgE55w"
+SEALED_TEXT = f"$sealed:{_COMPACT}"
+SEALED_VALUE = {"$sealed": _COMPACT}
+
 _texts = st.one_of(
     st.lists(st.sampled_from(WORDS), min_size=1, max_size=4).map(" ".join),
     st.lists(st.sampled_from(WORDS), min_size=1, max_size=4).map("-".join),
     st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=20),
     st.integers(20, 60).map(lambda times: "long value " * times),
+    st.sampled_from((SEALED_TEXT, f"{SEALED_TEXT}.", _COMPACT)),
 )
 _numbers = st.one_of(
     st.integers(-300, 300),
@@ -76,7 +81,8 @@ _numbers = st.one_of(
     st.sampled_from((0.0, -0.0, 0.5, -0.5, 1e-300, 1e300, 42.0, 3.5)),
     st.floats(allow_nan=False, allow_infinity=False),
 )
-_leaves = st.one_of(st.none(), st.booleans(), _numbers, _texts)
+_sealed = st.sampled_from((SEALED_VALUE, {**SEALED_VALUE, "a": 1}, {"$sealed": "by hand"}, [SEALED_VALUE, SEALED_TEXT]))
+_leaves = st.one_of(st.none(), st.booleans(), _numbers, _texts, _sealed)
 _values = st.recursive(
     _leaves,
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.sampled_from(KEYS), inner, max_size=3)),

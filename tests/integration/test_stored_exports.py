@@ -123,6 +123,21 @@ async def test_the_object_is_what_the_stream_is(door: Door, stored_settings: Set
                     await door.client.delete(f"{EXPORTS}/{export['id']}", headers=door.bearer())
 
 
+async def test_an_object_holds_no_plain_text(door: Door, stored_settings: Settings, objects: Objects) -> None:
+    await append(door, *scattered(200))
+    async with working(stored_settings):
+        for form in ("ndjson", "csv"):
+            export = await made(door, format=form, compression="none")
+            content = (await fetch(door, export)).content
+            (name,) = [key for key in await stored(objects) if export["id"] in key]
+            header = b"TSX1"
+            raw = b"".join([piece async for piece in objects.read(name, 0, len(header) + len(content))])
+            assert raw.startswith(header)
+            assert not any(word in raw for word in (b"Line 7", b"eve", b"parity", b"2026-11-27T10"))
+            # No piece of it is there, of any alignment: encrypted bytes share no sixteen with their content by chance.
+            assert not any(content[at : at + 16] in raw for at in range(0, len(content) - 16, 7))
+
+
 async def test_what_an_export_tells_of_itself(door: Door, stored_settings: Settings) -> None:
     await append(door, *scattered(40))
     asked = await ask(door, format="csv", compression="gzip", columns=["seq"], severity=["INFO", "ERROR"], q="odd")

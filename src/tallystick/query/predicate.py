@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv6Address, ip_address, ip_network
-from typing import TypeAlias, cast
+from typing import Final, TypeAlias, cast
 
 from tallystick.query.analysis import TEXT_FIELDS, TREES, number_text
 from tallystick.query.ast import (
@@ -22,10 +22,13 @@ from tallystick.query.ast import (
     SeverityAtLeast,
     Words,
 )
+from tallystick.query.sealed import compact_of
 from tallystick.query.timestamps import parse_timestamp
 from tallystick.query.tokens import tokens
 
 Predicate: TypeAlias = Callable[[Mapping[str, object]], bool]
+
+_SEALED: Final = object()
 
 
 def compile_predicate(node: Node) -> Predicate:  # noqa: C901, PLR0911  # one for each kind of node
@@ -149,9 +152,14 @@ def _at(body: Mapping[str, object], path: Path) -> Iterable[object]:
 
 
 def _leaves(values: Iterable[object], *, deep: bool = False) -> Iterator[object]:
-    """The values themselves, the items of arrays instead of the arrays, and if deep those of objects likewise."""
+    """The values themselves, the items of arrays instead of the arrays, and if deep those of objects likewise.
+
+    What is sealed is a value of its own kind: it is there, and has neither text nor members.
+    """
     for value in values:
-        if isinstance(value, list):
+        if isinstance(value, str | dict) and compact_of(cast("object", value)) is not None:
+            yield _SEALED
+        elif isinstance(value, list):
             yield from _leaves(cast("list[object]", value), deep=deep)
         elif deep and isinstance(value, dict):
             yield from _leaves(cast("dict[str, object]", value).values(), deep=deep)

@@ -1,0 +1,51 @@
+"""Of a sealed value a search knows that it is there, and no letter of it: no index holds what was encrypted."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from tallystick.privacy.sealing import DataKeys
+from tallystick.query.analysis import analyse
+from tallystick.query.parser import parse
+from tallystick.query.predicate import compile_predicate
+from tallystick.query.tokens import tokens
+
+KEYS = DataKeys("acme", "20261128-0a1b2c3d", {"20261128-0a1b2c3d": bytes(32)}, bytes(32))
+SALT = bytes(12)
+SEALED = KEYS.seal("4111 1111 1111 1111", SALT, "/metadata/card")
+MESSAGE = KEYS.seal_text("paid by card", SALT, "/message")
+BODY: Mapping[str, object] = {
+    "action": "invoice.pay",
+    "metadata": {"card": SEALED, "cards": [SEALED, "none"], "shop": "Lyon"},
+    "message": MESSAGE,
+}
+
+
+def test_no_term_holds_a_part_of_what_is_sealed() -> None:
+    indexed = repr(analyse(1, 1, 1, BODY)).casefold()
+    assert "lyon" in indexed
+    pieces = {token for text in (SEALED["$sealed"], MESSAGE) for token in tokens(text) if len(token) > 1}
+    assert {"sealed", "20261128"} < pieces
+    assert not any(piece in indexed for piece in pieces)
+    assert "4111" not in indexed
+
+
+@pytest.mark.parametrize(
+    ("q", "found"),
+    [
+        ("metadata.card:*", True),
+        ("message:*", True),
+        ("lyon", True),
+        ("metadata.cards:none", True),
+        ("sealed", False),
+        ("20261128", False),
+        (f'"{SEALED["$sealed"]}"', False),
+        (f'message:"{MESSAGE}"', False),
+    ],
+)
+def test_a_question_finds_that_it_is_there_and_not_what_it_is(q: str, found: bool) -> None:
+    assert compile_predicate(parse(q))(BODY) is found
+
+
+def test_what_only_resembles_it_is_searched_like_any_text() -> None:
+    assert compile_predicate(parse("sealed"))({"metadata": {"a": "$sealed:by hand"}})
