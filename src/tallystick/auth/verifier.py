@@ -62,11 +62,12 @@ class TokenVerifier:
         self._settings = settings
         self._capacity = capacity
         self._now = now
-        self._client: httpx.AsyncClient = http_client()
-        self._remote = {
-            name: RemoteIssuer(url, self._client, settings.algorithms, settings.jwks_cache, clock)
-            for name, url in settings.external_issuers.items()
-        }
+        # Reading the system's certificates takes longer than all else here, so only who asks others does.
+        self._client: httpx.AsyncClient | None = http_client() if settings.external_issuers else None
+        self._remote: dict[str, RemoteIssuer] = {}
+        if self._client is not None:
+            for name, url in settings.external_issuers.items():
+                self._remote[name] = RemoteIssuer(url, self._client, settings.algorithms, settings.jwks_cache, clock)
         self._issuers: Mapping[str, Issuer] = {
             settings.issuer: LocalIssuer(keyring, settings.algorithms, clock),
             **self._remote,
@@ -120,7 +121,8 @@ class TokenVerifier:
         """End what is under way and close the HTTP client."""
         for issuer in self._remote.values():
             await issuer.aclose()
-        await self._client.aclose()
+        if self._client is not None:
+            await self._client.aclose()
 
     def _remember(self, token: str, entry: _Verified) -> None:
         self._verified[_digest(token)] = entry

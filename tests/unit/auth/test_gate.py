@@ -1,5 +1,4 @@
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -7,7 +6,7 @@ from pydantic import SecretStr
 from starlette.requests import Request
 
 from tallystick.auth.gate import Gate
-from tallystick.auth.keys import load_or_create
+from tallystick.auth.keys import Keyring, load_or_create
 from tallystick.auth.model import Principal, Role
 from tallystick.auth.operations import (
     APPEND_EVENT,
@@ -55,12 +54,18 @@ class Tenants:
         return self.states.get(tenant_id)
 
 
+@pytest.fixture(scope="module")
+def keyring(tmp_path_factory: pytest.TempPathFactory) -> Keyring:
+    """Keys that no test here asks for."""
+    return load_or_create(tmp_path_factory.mktemp("home") / "keys")
+
+
 @pytest_asyncio.fixture
-async def gate(tmp_path: Path) -> Gate:
+async def gate(keyring: Keyring) -> Gate:
     """A gate whose database is never asked: authorising and charging need none."""
     database = Database.from_settings(DatabaseSettings(url=SecretStr("postgresql://127.0.0.1:1/none")))
     rates = RateLimits(RateSettings(principal_per_minute=10, tenant_per_minute=15))
-    verifier = TokenVerifier(AuthSettings(), load_or_create(tmp_path / "keys"))
+    verifier = TokenVerifier(AuthSettings(), keyring)
     return Gate(verifier, Revocations(database, 5), Tenants(), rates)
 
 
