@@ -17,6 +17,7 @@ import pytest_asyncio
 from hypothesis import HealthCheck
 from pydantic import SecretStr
 
+import deadlines
 from doors import Door, open_door
 from factories import make_log, unique
 from kms_servers import make_key
@@ -58,6 +59,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """How much chaos: the form of `make test` is short."""
     parser.addoption("--kills", type=int, default=6, help="processes that the chaos test kills")
     parser.addoption("--kill-events", type=int, default=5_000, help="events that it stores at least")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give every step of a test a deadline."""
+    config.pluginmanager.register(deadlines, "deadlines")
 
 
 @pytest.fixture(scope="session")

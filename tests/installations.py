@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 
+from deadlines import STEP, allow
 from tallystick.runtime.state import Run, StateDirectory
 from tallystick.settings import Settings
 
@@ -79,10 +80,12 @@ async def installation(*arguments: str, measured: bool = True, **environment: st
         process_group=0,
     )
     state = StateDirectory.from_settings(Settings(home=home))
+    allow(FETCHING)
     try:
         await until(lambda: state.read_run() is not None or process.poll() is not None, FETCHING)
         run = state.read_run()
         assert run is not None, (home / "up.log").read_text()
+        allow(STEP)
         yield Instance(state, psutil.Process(process.pid), run, own)
     finally:
         process.send_signal(signal.SIGTERM)

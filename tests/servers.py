@@ -21,6 +21,7 @@ from pathlib import Path
 
 import kms_servers
 import s3_servers
+from deadlines import allow
 from tallystick.runtime.servers import elasticmq, opensearch
 from tallystick.runtime.servers.local import LocalServer, free_port
 
@@ -47,6 +48,7 @@ def shared_server(kind: str, session: Path) -> Generator[str]:
         kind: See `_KINDS`.
         session: A folder that all processes of the session share.
     """
+    allow(DEADLINE)
     folder = session / kind
     folder.mkdir(exist_ok=True)
     with _locked(folder / "users", fcntl.LOCK_SH):
