@@ -44,15 +44,29 @@ _FAST = {
 """Durability is proven by the chaos tests, on a server that syncs."""
 
 _MEMORY = Path("/dev/shm")  # noqa: S108  # a folder of our own is made in it
-_MEMORY_BYTES = 3 << 30
-"""What the server of one process takes at most, with `max_wal_size` as above."""
+_MEMORY_BYTES = 1 << 30
+"""What the files of one process take at most, with `max_wal_size` as above."""
+
+_PROCESS_BYTES = 1 << 30
+_SHARED_BYTES = 3 << 30
+"""What a test process takes itself, and what all share: OpenSearch, ElasticMQ and whatever else runs."""
 
 
-def _scratch() -> Path | None:
+def _scratch(processes: int) -> Path | None:
     """Where files come and go fastest, if there is room: tests make and drop a thousand databases."""
-    wanted = _MEMORY_BYTES * int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    wanted = _MEMORY_BYTES * processes
     roomy = _MEMORY.is_dir() and min(shutil.disk_usage(_MEMORY).free, psutil.virtual_memory().available) > wanted
     return _MEMORY if roomy else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_xdist_auto_num_workers() -> int | None:
+    """Twice as many processes as cores, where the memory suffices: half of the time they wait for servers."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None
+    most = (psutil.virtual_memory().available - _SHARED_BYTES) // (_PROCESS_BYTES + _MEMORY_BYTES)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(min(most, 2 * cores), cores)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -69,7 +83,8 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def postgres() -> Generator[EmbeddedPostgres]:
     """A running PostgreSQL, away from pytest's folders, which as root no other account may search."""
-    state = Path(tempfile.mkdtemp(prefix="tallystick-test-", dir=_scratch()))
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    state = Path(tempfile.mkdtemp(prefix="tallystick-test-", dir=_scratch(processes)))
     server = EmbeddedPostgres(state / "data", socket_directory(state), state / "postgres.log", _FAST)
     try:
         server.initialise()
