@@ -75,9 +75,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kill-events", type=int, default=5_000, help="events that it stores at least")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Give every step of a test a deadline."""
+    """Give every step of a test a deadline, and their folders a place where nothing is waited for that syncs."""
     config.pluginmanager.register(deadlines, "deadlines")
+    processes = len(config.getoption("tx", [])) or 1
+    scratch = _scratch(processes)
+    if scratch is not None:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(scratch))
 
 
 @pytest.fixture(scope="session")
