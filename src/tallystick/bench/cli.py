@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from tallystick.bench import (
+    access,
     arriving,
     counting,
     crowding,
@@ -96,6 +97,24 @@ def masking_command(
         as_json=as_json,
         output=output,
     )
+
+
+@app.command("access")
+def access_command(
+    *,
+    home: Home = None,
+    seconds: Annotated[float, typer.Option(min=1, help="Seconds of each kind of read, on each side.")] = 5,
+    rounds: Rounds = 3,
+    events: Annotated[int, typer.Option(min=500, help="Events that are there to be read.")] = 50_000,
+    rate: Annotated[float, typer.Option(min=1, help="Events a second that arrive beside reads.")] = arriving.RATE,
+    as_json: AsJson = False,
+    output: Output = None,
+) -> None:
+    """Measure reads with their record in the access log, in turns with the same reads that nobody records."""
+    plan = access.AccessPlan(events, seconds, rounds, rate)
+    with progress_bar("reading") as bar:
+        report = measured(lambda instance, _: access.access(instance, plan, bar), home, lambda _: None, {})
+    print_report(*report, as_json_wanted=as_json, output=output)
 
 
 @app.command("copy")
