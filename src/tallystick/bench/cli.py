@@ -16,6 +16,7 @@ from tallystick.bench import (
     loading,
     masking,
     reading,
+    removing,
     searching,
     sizes,
     streaming,
@@ -297,6 +298,27 @@ def stream(
         as_json=as_json,
         output=output,
     )
+
+
+@app.command("retention")
+def retention(
+    *,
+    home: Home = None,
+    events: Annotated[
+        int, typer.Option(min=900, help="Events of the partition that is dropped; a ninth as many leave in batches.")
+    ] = 1_000_000,
+    seconds: Annotated[float, typer.Option(min=1, help="Seconds of writing before each removal.")] = 60,
+    rate: Annotated[float, typer.Option(min=1, help="Events a second that are written meanwhile.")] = arriving.RATE,
+    passed: Annotated[
+        bool, typer.Option("--passed", help="Move the followers' cursors, instead of waiting until all is indexed.")
+    ] = False,
+    as_json: AsJson = False,
+    output: Output = None,
+) -> None:
+    """Measure what writers feel while retention removes a log's events in batches, and drops a whole partition."""
+    plan = removing.RemovalPlan(events, seconds, rate, passed)
+    report = measured(lambda instance, _: removing.removal(instance, plan, progress_bar), home, lambda _: None, {})
+    print_report(*report, as_json_wanted=as_json, output=output)
 
 
 @app.command("tenants")
