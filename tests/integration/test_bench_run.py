@@ -5,12 +5,12 @@ import shutil
 import tempfile
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 from typer.testing import CliRunner
 
+from benches import bench, figures, proofs
 from tallystick.bench.cli import app
 from tallystick.bench.instance import Instance, instance_in
 from tallystick.bench.questions import KINDS
@@ -28,20 +28,6 @@ def instance() -> Generator[Instance]:
     with instance_in(home, {"TALLYSTICK_DATABASE__PARTITION_INTERVAL": "day"}) as running:
         yield running
     shutil.rmtree(home)
-
-
-def bench(instance: Instance, *words: str) -> dict[str, Any]:
-    result = CliRunner().invoke(app, [*words, "--home", str(instance.home), "--json"])
-    assert result.exit_code == 0, result.output
-    return json.loads(result.stdout)
-
-
-def figures(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return {figure["name"]: figure for figure in report["figures"]}
-
-
-def proofs(report: dict[str, Any]) -> list[bool]:
-    return [check["passed"] for check in report["checks"] if not check["target"]]
 
 
 def test_a_running_instance_is_found_and_left_running(instance: Instance) -> None:

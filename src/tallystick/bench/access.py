@@ -27,6 +27,9 @@ from tallystick.bench.unrecorded import SIDES, Door, Side, both_doors
 from tallystick.bench.usage import Groups, Meter
 from tallystick.errors import ConfigurationError
 
+EVENTS: Final = 50_000
+"""That are there to be read."""
+
 TENANT: Final = "bench-access"
 NEWEST: Final = "newest 50"
 BY_ID: Final = "by id"
@@ -45,6 +48,8 @@ _PAGE: Final = 50
 _BULK: Final = 500
 _SAMPLE: Final = 200
 _WARM_UP_SECONDS: Final = 0.5
+"""Or half of what is measured, where that is less."""
+
 _BESIDE_READS: Final = 48.0
 """Reads a second beside arrivals, of the three kinds in turn: what leaves them most of the machine."""
 
@@ -189,8 +194,9 @@ class _Reads:
         name = f"{kind}, {clients} {'client' if clients == 1 else 'clients'}"
 
         async def measure(door: Door) -> Sequence[Figure]:
+            warming = min(_WARM_UP_SECONDS, self.plan.seconds / 2)
             requests = cycle(self._requests(kind, door.url))
-            warm = await send_for(door.url, requests, seconds=_WARM_UP_SECONDS, connections=clients, judge=_flaw_of)
+            warm = await send_for(door.url, requests, seconds=warming, connections=clients, judge=_flaw_of)
             meter = Meter(self._groups(door))
             meter.start()
             answers = await send_for(door.url, requests, seconds=self.plan.seconds, connections=clients, judge=_flaw_of)

@@ -10,6 +10,7 @@ from tallystick.bench import (
     arriving,
     counting,
     crowding,
+    everything,
     exporting,
     freshness,
     indexing,
@@ -104,9 +105,9 @@ def masking_command(
 def access_command(
     *,
     home: Home = None,
-    seconds: Annotated[float, typer.Option(min=1, help="Seconds of each kind of read, on each side.")] = 5,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Seconds of each kind of read, on each side.")] = 5,
     rounds: Rounds = 3,
-    events: Annotated[int, typer.Option(min=500, help="Events that are there to be read.")] = 50_000,
+    events: Annotated[int, typer.Option(min=500, help="Events that are there to be read.")] = access.EVENTS,
     rate: Annotated[float, typer.Option(min=1, help="Events a second that arrive beside reads.")] = arriving.RATE,
     as_json: AsJson = False,
     output: Output = None,
@@ -306,7 +307,7 @@ def retention(
     home: Home = None,
     events: Annotated[
         int, typer.Option(min=900, help="Events of the partition that is dropped; a ninth as many leave in batches.")
-    ] = 1_000_000,
+    ] = removing.EVENTS,
     seconds: Annotated[float, typer.Option(min=1, help="Seconds of writing before each removal.")] = 60,
     rate: Annotated[float, typer.Option(min=1, help="Events a second that are written meanwhile.")] = arriving.RATE,
     passed: Annotated[
@@ -360,7 +361,7 @@ def memory(*, home: Home = None, duration: Duration = 300, as_json: AsJson = Fal
 
 
 @app.command("all")
-def everything(
+def all_command(
     *,
     loaded_home: LoadedHome = LOADED,
     duration: Duration = 20,
@@ -373,21 +374,12 @@ def everything(
     say = sayer()
     plan = Plan(duration, rounds)
 
-    async def writes(instance: Instance, say: Say) -> Report:
-        return joined(
-            "writes",
-            [
-                await writing.single(instance, plan, say, baseline=True, with_bulk=True),
-                await writing.bulk(instance, plan, say, raw_copy=True),
-                await crowding.noisy(instance, plan, say),
-                await crowding.tenants(instance, plan, say, count=count),
-                await crowding.memory(instance, Plan(duration * rounds, 1), say),
-            ],
-        )
+    async def fresh(instance: Instance, say: Say) -> Report:
+        return await everything.on_a_new_instance(instance, plan, say, progress_bar, count)
 
     async def read(instance: Instance, say: Say) -> Report:
         return await reading.reads(instance, duration * rounds, say)
 
-    found = [measured(writes, None, say, {}), measured(read, loaded_home, say, DAYS)]
+    found = [measured(fresh, None, say, {}), measured(read, loaded_home, say, DAYS)]
     report = joined("all", [report for report, _ in found])
     print_report(report, found[0][1], as_json_wanted=as_json, output=output)

@@ -26,6 +26,7 @@ _BANK: Final = 2_000
 _LOOK_SECONDS: Final = 0.1
 _GRACE_SECONDS: Final = 30.0
 _STORED: Final = 201
+_UNANSWERED: Final = 0
 
 
 class Sent(NamedTuple):
@@ -59,8 +60,13 @@ class Writers:
 
     @property
     def refused(self) -> int:
-        """How many were not."""
-        return len(self._sent) - self.stored
+        """How many were answered otherwise."""
+        return sum(each.status not in (_STORED, _UNANSWERED) for each in self._sent)
+
+    @property
+    def unanswered(self) -> int:
+        """How many were not answered in time: the machine is too slow for the rate."""
+        return sum(each.status == _UNANSWERED for each in self._sent)
 
     def between(self, name: str, begin: float, end: float) -> Figure:
         """Those that were due in a stretch of time.
@@ -152,7 +158,7 @@ async def _send(pipe: Pipe, url: str, bank: list[Request], rate: float) -> list[
             await due.join()
     except TimeoutError:
         unanswered = [due.get_nowait()[0] for _ in range(due.qsize())]
-        sent += [(moment, clock() - moment, 0) for moment in unanswered]
+        sent += [(moment, clock() - moment, _UNANSWERED) for moment in unanswered]
     for worker in workers:
         worker.cancel()
     await asyncio.gather(*workers, return_exceptions=True)
