@@ -79,7 +79,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Give every step of a test a deadline, and their folders a place where nothing is waited for that syncs."""
     config.pluginmanager.register(deadlines, "deadlines")
-    processes = len(config.getoption("tx", [])) or 1
+    processes = len(config.getoption("tx", None) or ()) or 1
     scratch = _scratch(processes)
     if scratch is not None:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(scratch))
