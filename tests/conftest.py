@@ -1,5 +1,6 @@
 """The database that tests run on: one PostgreSQL per test process, a migrated database per test that asks for one."""
 
+import gc
 import os
 import shutil
 import tempfile
@@ -83,6 +84,12 @@ def pytest_configure(config: pytest.Config) -> None:
     scratch = _scratch(processes)
     if scratch is not None:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(scratch))
+
+
+def pytest_collection_finish() -> None:
+    """Leave 600,000 objects of thousands of tests out of every later search for garbage, a seventh of all CPU."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ import jwt
 import psutil
 import pytest
 
+from deadlines import STEP, allow
 from servers import DEADLINE as SERVERS_DEADLINE
 from servers import QUICK_START
 from tallystick.runtime.postgres import PORT
@@ -70,7 +71,9 @@ class Home:
         process = self.spawn("up", "--json", *options, **environment)
         assert process.stdout is not None
         line = b""
-        end = monotonic() + (SERVERS_DEADLINE if options else DEADLINE)
+        seconds = SERVERS_DEADLINE if options else DEADLINE
+        allow(seconds + STEP)
+        end = monotonic() + seconds
         while not line.endswith(b"\n"):
             readable, _, _ = select.select([process.stdout], [], [], max(0, end - monotonic()))
             chunk = os.read(process.stdout.fileno(), 65536) if readable else b""

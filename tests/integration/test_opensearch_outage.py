@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from clusters import cluster_settings
+from deadlines import STEP, allow
 from search_conformance import assert_pages, varied
-from servers import DEADLINE
+from servers import DEADLINE, QUICK_START
 from tallystick.adapters.opensearch.index import OpenSearchIndex
 from tallystick.errors import SearchDownError
 from tallystick.ports import SearchRequest
@@ -39,7 +40,7 @@ def start(server: LocalServer, log_file: Path) -> "subprocess.Popen[bytes]":
             stdout=log,
             stderr=log,
             cwd=server.folder,
-            env=server.environment,
+            env={**server.environment, **QUICK_START},
             **server.identity,
         )
 
@@ -57,6 +58,7 @@ async def running(server: LocalServer, folder: Path) -> AsyncGenerator[None]:
 
 
 async def test_a_killed_server_loses_nothing(folder: Path) -> None:
+    allow(DEADLINE + STEP)
     server = await opensearch.prepare(folder, free_port(), print)
     async with OpenSearchIndex(cluster_settings(server.url, shared_events=20, timeout=60)) as index:
         async with running(server, folder):
