@@ -34,7 +34,8 @@ _GOING = 20_000
 _STAYING = 4_000
 _BESIDE = 50
 _KILLS = 3
-_BULK = 40
+_BULK = 20
+_BETWEEN_BULKS = 0.2
 _PAUSE = 0.05
 _HURRIED = {
     "TALLYSTICK_RETENTION__MIN_DAYS": "2",
@@ -148,7 +149,7 @@ async def send(stage: Stage) -> None:
         answer = await stage.client.post("/logs/bulk", json=events)
         assert answer.status_code == 201, answer.text
         stage.arrived += answer.json()["ids"]
-        await asyncio.sleep(_PAUSE)
+        await asyncio.sleep(_BETWEEN_BULKS)
 
 
 async def kill_while_removing(stage: Stage, kind: str) -> None:
