@@ -70,7 +70,8 @@ def configure_logging(settings: LogSettings) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(settings.level)
-    for chatty in ("httpx", "httpcore", "asyncio", "asyncpg"):
+    # botocore prints whole requests and answers to debug: of KMS the data keys of tenants, in clear.
+    for chatty in ("httpx", "httpcore", "asyncio", "asyncpg", "botocore", "aiobotocore"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
     logging.getLogger("opensearch").setLevel(logging.ERROR)  # it raises what it warns of, and prints bodies to debug
 

@@ -1,3 +1,4 @@
+import base64
 import json
 import logging
 import os
@@ -74,3 +75,30 @@ def test_lines_of_our_own_and_of_libraries_are_json() -> None:
 
 def test_the_root_logger_is_left_alone_by_importing() -> None:
     assert all(type(handler).__module__ != "tallystick.runtime.logging" for handler in logging.getLogger().handlers)
+
+
+def test_no_data_key_is_written_even_at_debug() -> None:
+    key = b"0123456789abcdef0123456789abcdef"
+    code = (
+        "import asyncio\n"
+        "from tallystick.adapters.kms import KmsKeyRing\n"
+        "from tallystick.errors import KeysDownError\n"
+        "from tallystick.runtime.logging import configure_logging\n"
+        "from tallystick.settings import KeySettings, LogSettings\n"
+        "configure_logging(LogSettings(level='DEBUG'))\n"
+        "name = 'arn:aws:kms:eu-west-1:1:key/a'\n"
+        "where = dict(kind='kms', region='eu-west-1', endpoint='http://127.0.0.1:1')\n"
+        "class Ring(KmsKeyRing):\n    async def active_id(self):\n        return name\n"
+        "async def wrap():\n"
+        "    async with Ring(KeySettings(key_id=name, **where)) as ring:\n"
+        f"        await ring.wrap({key!r}, {{}})\n"
+        "try:\n    asyncio.run(wrap())\nexcept KeysDownError:\n    print('asked')\n"
+    )
+    aws = {"AWS_ACCESS_KEY_ID": "none", "AWS_SECRET_ACCESS_KEY": "none"}  # pragma: allowlist secret
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ, **aws}
+    )
+    assert done.stdout == "asked\n"
+    assert "kms_down" in done.stderr
+    assert base64.b64encode(key).decode() not in done.stderr
+    assert key.decode() not in done.stderr
