@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -24,7 +24,7 @@ from tallystick.ports import SearchRequest
 from tallystick.query.facets import facets_of, read_kind
 from tallystick.query.terms import MatchAll
 from tallystick.query.timestamps import microseconds
-from tallystick.retention.model import Plan, Trace
+from tallystick.retention.model import Milestone, Plan, Trace
 from tallystick.search.follower import documents_of
 from tallystick.settings import ObjectSettings
 from tallystick.stats.follower import NAME, RollupFollower
@@ -205,10 +205,15 @@ class Traces:
 
     plans: list[Plan] = field(default_factory=list[Plan])
     told: list[int] = field(default_factory=list[int])
+    milestones: list[str] = field(default_factory=list[str])
 
     async def intend(self, plan: Plan) -> Trace:
         self.plans.append(plan)
         return _Trace(self)
+
+    def around(self, milestone: Milestone) -> AbstractAsyncContextManager[object]:
+        self.milestones.append(milestone.name)
+        return nullcontext()
 
 
 @dataclass

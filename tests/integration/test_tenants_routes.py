@@ -30,6 +30,7 @@ async def test_a_new_tenant_can_be_used_at_once(door: Door) -> None:
         "settings": {},
         "suspended": False,
         "created_at": "",
+        "closing": None,
     }
     assert (await door.client.get(made.headers["location"], headers=headers)).json() == made.json()
     appended = await door.client.post(

@@ -98,6 +98,8 @@ def ask(
         "create_tenant": Request("POST", tenants, {}, {"id": unique("new"), "name": "New"}),
         "read_tenant": Request("GET", f"{tenants}/{tenant}", {}),
         "update_tenant": Request("PATCH", f"{tenants}/{tenant}", {}, {"name": "Renamed"}),
+        "remove_tenant": Request("DELETE", f"{tenants}/{tenant}", {"reason": "x", "dry_run": "true"}),
+        "restore_tenant": Request("POST", f"{tenants}/{tenant}/restore", {}),
         "list_jobs": Request("GET", jobs, named),
         "run_job": Request("POST", jobs, named, {"kind": "rebuild_index", "log": "events"}),
         "read_job": Request("GET", f"{jobs}/{job_id}", named),

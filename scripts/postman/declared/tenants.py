@@ -132,5 +132,67 @@ knock(300);
             body=Example("rename"),
         ),
     ),
+    "remove_tenant": (
+        happy(
+            "See what its removal would take",
+            200,
+            path={"tenant_id": "{{new_tenant}}"},
+            query={"reason": "its contract ended", "dry_run": "true"},
+            checks={
+                "It is about that tenant": 'pm.expect(answer.tenant_id).to.equal(pm.variables.get("new_tenant"))',
+                "Both of its logs would go": "pm.expect(answer.logs.map((each) => each.log))"
+                '.to.have.members(["events", "access"])',
+            },
+        ),
+        happy(
+            "Order its removal",
+            202,
+            path={"tenant_id": "{{new_tenant}}"},
+            query={"reason": "its contract ended"},
+            checks={
+                "A job does it": 'pm.expect(answer.kind).to.equal("offboard_tenant")',
+                "Location leads to it": 'pm.expect(pm.response.headers.get("Location")).to.include(answer.id)',
+            },
+        ),
+        happy(
+            "See that it is closing",
+            operation="read_tenant",
+            path={"tenant_id": "{{new_tenant}}"},
+            checks={
+                "It is suspended": "pm.expect(answer.suspended).to.be.true",
+                "It says why": 'pm.expect(answer.closing.reason).to.equal("its contract ended")',
+            },
+        ),
+        unhappy("without a reason", 422, "invalid", mend="?reason", path={"tenant_id": "{{new_tenant}}"}),
+        unhappy(
+            "sooner than the installation lets anybody",
+            422,
+            "invalid",
+            mend="?wait_days",
+            path={"tenant_id": "{{new_tenant}}"},
+            query={"reason": "in a hurry", "wait_days": "-1"},
+        ),
+        unhappy(
+            "the platform's own",
+            403,
+            "forbidden",
+            mend="_platform",
+            path={"tenant_id": "_platform"},
+            query={"reason": "a mistake"},
+        ),
+        without_token(path={"tenant_id": "{{new_tenant}}"}, query={"reason": "nobody asks"}),
+    ),
+    "restore_tenant": (
+        happy(
+            "Take that back",
+            path={"tenant_id": "{{new_tenant}}"},
+            checks={
+                "It is not suspended any more": "pm.expect(answer.suspended).to.be.false",
+                "It is not closing any more": "pm.expect(answer.closing).to.be.null",
+            },
+        ),
+        unhappy("a tenant that nobody made", 404, "not-found", mend="tenant", path={"tenant_id": "no-such-tenant"}),
+        without_token(path={"tenant_id": "{{new_tenant}}"}),
+    ),
 }
 """The requests by ``operationId``."""

@@ -11,14 +11,14 @@ from starlette.responses import Response
 
 from tallystick.access_log.model import Actor, Deed, Place, Result
 from tallystick.access_log.refusals import NOBODY
-from tallystick.access_log.service import AccessLog, Attempt, Intent, place_of
+from tallystick.access_log.service import AccessLog, Attempt, Intent
 from tallystick.auth.access import Access
 from tallystick.auth.model import Principal
 from tallystick.auth.operations import Operation, Realm, Recorded, Recording
 from tallystick.auth.recording import Asked
 from tallystick.auth.refusals import refused_of
 from tallystick.auth.tenancy import PLATFORM_TENANT
-from tallystick.errors import ForbiddenError, NotFoundError, TallystickError, UnauthenticatedError
+from tallystick.errors import ForbiddenError, GoneError, NotFoundError, TallystickError, UnauthenticatedError
 
 
 class RequestRecord:
@@ -55,11 +55,11 @@ class RequestRecord:
         others = {name: value for name, value in parameters.items() if name != recording.named_by}
         asked = {name: value for name, value in {**others, **asked}.items() if name != "tenant_id"}
         deed = Deed(self._operation.name, recording.action, recording.resource_type, resource_id, asked)
-        places = [place_of(access.tenant)]
+        places = await self._log.places_of(access.tenant)
         if recording.platform_too and access.principal.platform and self._operation.realm is Realm.TENANT:
             places += await self._log.places(PLATFORM_TENANT)
         actor = actor_of(self._request, access.principal, access.tenant.id)
-        self._begun = (actor, deed, tuple(places))
+        self._begun = (actor, deed, tuple(dict.fromkeys(places)))
         if self._operation.log == "events" or recording.how is Recorded.ACT:
             self._intent = self._log.intend(*self._begun)
         if recording.how is Recorded.ACT:
@@ -105,7 +105,7 @@ class RequestRecord:
     async def failed(self, error: Exception) -> None:
         """See `Record`. An error tells something, too, so it leaves when the intent is durable."""
         if self._begun is None:
-            if isinstance(error, UnauthenticatedError | ForbiddenError | NotFoundError):
+            if isinstance(error, UnauthenticatedError | ForbiddenError | GoneError | NotFoundError):
                 await self._log.refuse(self._refusal(error))
             return
         await self.durable()

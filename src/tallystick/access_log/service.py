@@ -132,13 +132,22 @@ class AccessLog:
             self._refusals.sweep(monotonic())
 
     async def places(self, *tenant_ids: str) -> list[Place]:
-        """The access logs of tenants; of one that is not there, none.
+        """The access logs of tenants, each once; of one that is not there, none.
 
         Raises:
             UnavailableError: What is known of tenants is too old.
         """
         found = [await self._tenancy.find(tenant_id) for tenant_id in tenant_ids]
-        return [place_of(tenant) for tenant in found if tenant is not None]
+        places = [place for tenant in found if tenant is not None for place in await self.places_of(tenant)]
+        return list(dict.fromkeys(places))
+
+    async def places_of(self, tenant: TenantState) -> list[Place]:
+        """The access log of a tenant: the platform's where its own is being removed.
+
+        Raises:
+            UnavailableError: What is known of tenants is too old.
+        """
+        return await self.places(PLATFORM_TENANT) if tenant.removing else [place_of(tenant)]
 
     def intend(self, actor: Actor, deed: Deed, places: Sequence[Place]) -> Intent:
         """Begin to record that somebody is about to do something.

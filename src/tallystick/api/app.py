@@ -27,6 +27,7 @@ from tallystick.history.reveal_routes import reveal_routes
 from tallystick.history.routes import history_routes
 from tallystick.log.routes_read import read_routes
 from tallystick.log.routes_write import write_routes
+from tallystick.retention.offboarding_routes import offboarding_routes
 from tallystick.retention.routes import cleanup_routes
 from tallystick.search.routes import search_routes
 from tallystick.stats.routes import stats_routes
@@ -119,6 +120,7 @@ def create_app(services: Services) -> FastAPI:
             _add(app, stats_routes(services.stats, services.gate), log, PREFIX)
         if of is EVENTS:
             _add(app, cleanup_routes(services.cleanups, services.gate), log, PREFIX)
+            _add(app, offboarding_routes(services.offboardings, services.gate), log, PREFIX)
         _add(app, read_routes(services.reader, services.gate, of), log, PREFIX)
     _add(app, stored_routes(services.stored_exports, services.gate, services.settings), log, PREFIX)
     _add(app, history_routes(services.search, services.gate), log, PREFIX)

@@ -25,6 +25,7 @@ from tallystick.log.reader import DEFAULT_LIMIT
 from tallystick.log.schemas_read import page_parameters, query_parameter
 from tallystick.retention.applying import APPLY_RETENTION
 from tallystick.retention.cleanup import CLEANUP
+from tallystick.retention.offboarding import OFFBOARD
 from tallystick.settings import Settings
 from tallystick.tenants.bodies import fit, read_json
 
@@ -32,7 +33,9 @@ _JSON: Final = "application/json"
 _NEW_JOB: Final[TypeAdapter[NewJob]] = TypeAdapter(NewJob)
 
 _STATES: Final[Mapping[str, JobState]] = {str(state): state for state in JobState}
-_KINDS: Final[Mapping[str, str]] = {kind: kind for kind in (*get_args(JobKind), EXPORT, CLEANUP, APPLY_RETENTION)}
+_KINDS: Final[Mapping[str, str]] = {
+    kind: kind for kind in (*get_args(JobKind), EXPORT, CLEANUP, APPLY_RETENTION, OFFBOARD)
+}
 
 _NEW_JOBS: Final[dict[str, Any]] = {
     "rebuild_index": {"summary": "Make the search index anew", "value": {"kind": "rebuild_index", "log": "events"}},
@@ -121,7 +124,10 @@ def job_routes(service: JobService, gate: Gate, settings: Settings) -> APIRouter
         summary="Cancel a job",
         status_code=202,
         response_model=JobDocument,
-        responses={202: _example({**EXAMPLE_JOB, "cancel_requested": True})},
+        responses={
+            202: _example({**EXAMPLE_JOB, "cancel_requested": True}),
+            409: {"description": "It removes a tenant, which is undone by restoring that."},
+        },
         openapi_extra={"parameters": [_TENANT]},
     )
     @performs(CANCEL_JOB)

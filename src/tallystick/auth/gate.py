@@ -17,6 +17,7 @@ from tallystick.errors import (
     BadRequestError,
     Flaw,
     ForbiddenError,
+    GoneError,
     InvalidError,
     NotFoundError,
     RateLimitedError,
@@ -94,12 +95,13 @@ class Gate:
         Raises:
             ForbiddenError: Role, scope or tenant do not allow it, or the tenant is suspended.
             NotFoundError: A platform admin named a tenant that does not exist.
+            GoneError: A platform admin named a tenant that was removed.
             InvalidError: The request names no tenant and the token has no default.
             UnavailableError: What is known of tenants is too old.
         """
         try:
             return await self._authorise(principal, operation, tenant_id)
-        except (ForbiddenError, NotFoundError) as error:
+        except (ForbiddenError, GoneError, NotFoundError) as error:
             platform = operation.realm is Realm.PLATFORM
             named = PLATFORM_TENANT if platform else tenant_id or principal.default_tenant
             raise blaming(error, principal, named)  # noqa: B904  # it is the same error
@@ -118,6 +120,8 @@ class Gate:
             raise ForbiddenError(_NOT_YOURS)
         tenant = await self._find(principal, named, operation)
         grants = grants_in(principal, named)
+        if tenant.gone is not None and principal.platform and not operation.on_removed:
+            raise GoneError(tenant.gone)
         if tenant.suspended and not (operation.on_suspended and principal.platform):
             raise ForbiddenError(f"the tenant `{named}` is suspended; ask whoever runs this installation")
         if permission not in grants:

@@ -64,6 +64,7 @@ class Operation:
         recording: What the access log says of it; None for public ones, and for appends, whose events say who wrote
             them. An answer to anything else never leaves unrecorded.
         on_suspended: A platform admin may do it to a suspended tenant; nobody else may do anything there.
+        on_removed: Likewise to one that was removed, of which little is left.
         log: Which log of the tenant it is about.
     """
 
@@ -72,6 +73,7 @@ class Operation:
     realm: Realm
     recording: Recording | None
     on_suspended: bool = False
+    on_removed: bool = False
     log: LogName = "events"
 
 
@@ -102,13 +104,25 @@ START_EXPORT: Final = Operation(
     "start_export", Permission.LOGS_READ, Realm.TENANT, Recording("exports.start", "export", Recorded.ACT)
 )
 LIST_EXPORTS: Final = Operation(
-    "list_exports", Permission.LOGS_READ, Realm.TENANT, Recording("exports.list", "export", Recorded.READ)
+    "list_exports",
+    Permission.LOGS_READ,
+    Realm.TENANT,
+    Recording("exports.list", "export", Recorded.READ),
+    on_suspended=True,
 )
 READ_EXPORT: Final = Operation(
-    "read_export", Permission.LOGS_READ, Realm.TENANT, Recording("exports.read", "export", Recorded.READ, "export_id")
+    "read_export",
+    Permission.LOGS_READ,
+    Realm.TENANT,
+    Recording("exports.read", "export", Recorded.READ, "export_id"),
+    on_suspended=True,
 )
 FETCH_EXPORT: Final = Operation(
-    "fetch_export", Permission.LOGS_READ, Realm.TENANT, Recording("exports.fetch", "export", Recorded.PAIR, "export_id")
+    "fetch_export",
+    Permission.LOGS_READ,
+    Realm.TENANT,
+    Recording("exports.fetch", "export", Recorded.PAIR, "export_id"),
+    on_suspended=True,
 )
 DELETE_EXPORT: Final = Operation(
     "delete_export",
@@ -195,12 +209,36 @@ UPDATE_TENANT: Final = Operation(
     Recording("tenants.update", "tenant", Recorded.ACT, "tenant_id", platform_too=True),
     on_suspended=True,
 )
+REMOVE_TENANT: Final = Operation(
+    "remove_tenant",
+    Permission.TENANTS_REMOVE,
+    Realm.TENANT,
+    Recording("tenants.remove", "tenant", Recorded.ACT, "tenant_id", platform_too=True),
+    on_suspended=True,
+)
+RESTORE_TENANT: Final = Operation(
+    "restore_tenant",
+    Permission.TENANTS_REMOVE,
+    Realm.TENANT,
+    Recording("tenants.restore", "tenant", Recorded.ACT, "tenant_id", platform_too=True),
+    on_suspended=True,
+)
 LIST_JOBS: Final = Operation(
-    "list_jobs", Permission.JOBS_READ, Realm.TENANT, Recording("jobs.list", "job", Recorded.READ)
+    "list_jobs",
+    Permission.JOBS_READ,
+    Realm.TENANT,
+    Recording("jobs.list", "job", Recorded.READ),
+    on_suspended=True,
+    on_removed=True,
 )
 RUN_JOB: Final = Operation("run_job", Permission.JOBS_RUN, Realm.TENANT, Recording("jobs.run", "job", Recorded.ACT))
 READ_JOB: Final = Operation(
-    "read_job", Permission.JOBS_READ, Realm.TENANT, Recording("jobs.read", "job", Recorded.READ, "job_id")
+    "read_job",
+    Permission.JOBS_READ,
+    Realm.TENANT,
+    Recording("jobs.read", "job", Recorded.READ, "job_id"),
+    on_suspended=True,
+    on_removed=True,
 )
 CANCEL_JOB: Final = Operation(
     "cancel_job", Permission.JOBS_RUN, Realm.TENANT, Recording("jobs.cancel", "job", Recorded.ACT, "job_id")
@@ -237,6 +275,8 @@ OPERATIONS: Final[Mapping[str, Operation]] = MappingProxyType(
             CREATE_TENANT,
             READ_TENANT,
             UPDATE_TENANT,
+            REMOVE_TENANT,
+            RESTORE_TENANT,
             LIST_JOBS,
             RUN_JOB,
             READ_JOB,

@@ -22,6 +22,7 @@ class Permission(StrEnum):
     TENANTS_LIST = "tenants:list"
     TENANTS_CREATE = "tenants:create"
     TENANTS_SUSPEND = "tenants:suspend"
+    TENANTS_REMOVE = "tenants:remove"
     JOBS_READ = "jobs:read"
     JOBS_RUN = "jobs:run"
 
@@ -46,6 +47,7 @@ MEANINGS: Final[Mapping[Permission, str]] = MappingProxyType(
         Permission.TENANTS_LIST: "list all tenants",
         Permission.TENANTS_CREATE: "make tenants",
         Permission.TENANTS_SUSPEND: "suspend and resume tenants",
+        Permission.TENANTS_REMOVE: "remove tenants with all that they hold, and take that back in time",
         Permission.JOBS_READ: "see a tenant's jobs",
         Permission.JOBS_RUN: "start and cancel jobs",
     }

@@ -17,12 +17,16 @@ class TenantState:
         logs: Its logs by name (``events``, ``access``) as database ids.
         suspended: Nobody but a platform admin may do anything in it.
         settings: The tenant's settings as stored.
+        removing: Its removal has begun, so that nothing is written into its logs any more, and cannot be undone.
+        gone: It was removed: what is said to whoever asks for it and may know; None while it is there.
     """
 
     id: str
     logs: Mapping[str, int]
     suspended: bool
     settings: Mapping[str, object]
+    removing: bool = False
+    gone: str | None = None
 
 
 class Tenancy(Protocol):

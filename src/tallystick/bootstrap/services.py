@@ -34,6 +34,8 @@ from tallystick.privacy.masking.metrics import MaskingMetrics
 from tallystick.privacy.masking.service import Masking
 from tallystick.privacy.service import TenantKeys
 from tallystick.query.cursor import CursorCodec
+from tallystick.retention.offboarding import NOT_CANCELLED
+from tallystick.retention.offboarding_service import OffboardingService
 from tallystick.retention.service import CleanupService
 from tallystick.search.counting import CountService
 from tallystick.search.jobs import request_rebuild
@@ -93,6 +95,7 @@ class Services:
     keys: TenantKeys
     reveals: RevealService
     cleanups: CleanupService
+    offboardings: OffboardingService
     registry: CollectorRegistry
     lifecycle: Lifecycle = field(default_factory=Lifecycle)
 
@@ -141,7 +144,9 @@ async def services(settings: Settings, registry: CollectorRegistry | None = None
         ):
             gate = Gate(verifier, revocations, directory, RateLimits(settings.rates))
             streams = StreamService(hub, Replays(source, patience, known), gate, settings.api, stream_metrics)
-            jobs = JobService(database, queue, cursors)
+            jobs = JobService(database, queue, cursors, NOT_CANCELLED)
+            tenants = TenantService(database, directory, cursors)
+            minimum = minimum_retention(settings)
             reader = LogReader(database, cursors, settings)
             tails = Tails(source, settings.search.tail_events)
             report_damage = partial(request_rebuild, database, jobs)
@@ -164,11 +169,12 @@ async def services(settings: Settings, registry: CollectorRegistry | None = None
                 exports=exports,
                 stored_exports=StoredExports(database, jobs, exports, objects, keys, settings.exports),
                 streams=streams,
-                tenants=TenantService(database, directory, cursors),
+                tenants=tenants,
                 jobs=jobs,
                 keys=keys,
                 reveals=RevealService(reader, keys),
-                cleanups=CleanupService(database, jobs, source, minimum_retention(settings)),
+                cleanups=CleanupService(database, jobs, source, minimum),
+                offboardings=OffboardingService(database, jobs, tenants, minimum, settings.retention),
                 registry=registry,
             )
             async with _running(streams.run()):

@@ -4,6 +4,7 @@ import secrets
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 
 import structlog
@@ -19,6 +20,7 @@ from tallystick.errors import UnavailableError
 from tallystick.export.jobs import EXPORT, ExportJob
 from tallystick.export.service import ExportService
 from tallystick.export.tidying import TIDY_SECONDS, remove_ended, remove_stray_exports
+from tallystick.export.whole import WholeExports
 from tallystick.followers.engine import FollowerEngine, Pace
 from tallystick.followers.listening import WakeUpListener
 from tallystick.jobs.model import Handler, Job, JobState
@@ -32,7 +34,9 @@ from tallystick.ports import Queue, SearchIndex
 from tallystick.query.cursor import CursorCodec
 from tallystick.retention.applying import APPLY_RETENTION, ApplyRetention
 from tallystick.retention.cleanup import CLEANUP, Cleanup
+from tallystick.retention.cutting import Cutter
 from tallystick.retention.forgetting import IndexForgetting
+from tallystick.retention.offboarding import OFFBOARD, Offboarding, Terms
 from tallystick.retention.scheduling import SCHEDULE_SECONDS, schedule
 from tallystick.retention.tidying import remove_stray_leaves
 from tallystick.retention.tracing import RecordedRemovals
@@ -75,13 +79,14 @@ async def worker_loops(settings: Settings) -> AsyncGenerator[Sequence[Loop]]:
         objects = Objects.from_settings(settings.objects, settings.home)
         exporting = ExportJob(database, _exports(settings, database, index, queue), objects, keys, settings.exports)
         asked = JobService(database, queue, _cursors())
-        removing = _removing(settings, database, objects, source, log)
+        whole = WholeExports(database, asked, objects)
+        removing = _removing(settings, database, objects, whole, log)
         jobs = JobRunner(
             database,
             queue,
             {REBUILD_INDEX: IndexRebuild(index, source, database), EXPORT: exporting, **removing},
             sweep_seconds=sweep_seconds,
-            limits={EXPORT: settings.exports.parallel, APPLY_RETENTION: 1, CLEANUP: 1},
+            limits={EXPORT: settings.exports.parallel, APPLY_RETENTION: 1, CLEANUP: 1, OFFBOARD: 1},
             ended=partial(_record_end, log),
         )
         forgetting = IndexForgetting(database, index, partial(request_rebuild, database, asked))
@@ -127,7 +132,7 @@ def _cursors() -> CursorCodec:
 
 
 def _removing(
-    settings: Settings, database: Database, objects: Objects, source: LogSource, log: AccessLog
+    settings: Settings, database: Database, objects: Objects, exports: WholeExports, log: AccessLog
 ) -> dict[str, Handler]:
     """What removes events, by kind of job."""
     chosen = settings.retention
@@ -135,8 +140,17 @@ def _removing(
     minimum, tracing = minimum_retention(settings), RecordedRemovals(log)
     return {
         APPLY_RETENTION: ApplyRetention(database, remover, minimum, (), tracing, chosen.platform_days),
-        CLEANUP: Cleanup(database, source, remover, minimum, (), tracing),
+        CLEANUP: Cleanup(database, LogSource(database), remover, minimum, (), tracing),
+        OFFBOARD: Offboarding(
+            database, exports, Cutter(database, remover, (minimum,), tracing), minimum, tracing, _terms(settings)
+        ),
     }
+
+
+def _terms(settings: Settings) -> Terms:
+    """How long a removal waits for who was let in a moment before, by what was known then, and sends a body slowly."""
+    settle = settings.auth.freshness + settings.api.body_timeout + settings.database.append_timeout
+    return Terms(timedelta(seconds=settle), timedelta(days=settings.retention.offboarding_keep_days))
 
 
 async def _record_end(log: AccessLog, job: Job) -> None:

@@ -29,6 +29,7 @@ _GROUPS: Final = {
     "followers": "tallystick.cli.followers",
     "queue": "tallystick.cli.queue",
     "keys": "tallystick.cli.keys",
+    "retention": "tallystick.cli.retention",
     "bench": "tallystick.bench.cli",
 }
 """Groups of commands, and the module of each."""

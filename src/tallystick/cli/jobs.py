@@ -40,9 +40,11 @@ async def job_service(settings: Settings, database: Database) -> AsyncGenerator[
     """Jobs, with the queue that the settings name."""
     # Search engines take a while to load, which commands that run none need not wait for.
     from tallystick.bootstrap.adapters import work_queue  # noqa: PLC0415
+    from tallystick.retention.offboarding import NOT_CANCELLED  # noqa: PLC0415
 
     async with work_queue(settings, database) as queue:
-        yield JobService(database, queue, CursorCodec(load_or_create(settings.key_folder).cursor_signing))
+        cursors = CursorCodec(load_or_create(settings.key_folder).cursor_signing)
+        yield JobService(database, queue, cursors, NOT_CANCELLED)
 
 
 async def _cancelled(job_id: str) -> Job:
@@ -148,7 +150,7 @@ async def watch(service: JobService, jobs: Sequence[Job], *, quiet: bool) -> lis
 
 def _show(shown: Progress, bars: dict[str, TaskID], job: Job, *, alone: bool) -> None:
     """Give a job a line while a worker has it; one that is alone has it all the time."""
-    described = f"{job.tenant_id} {job.log}: "
+    described = f"{job.tenant_id} {job.log or job.kind}: "
     described += "waits for a worker" if job.state is JobState.QUEUED else job.state
     if alone or job.state is JobState.RUNNING:
         if job.id not in bars:

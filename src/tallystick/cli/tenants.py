@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from tallystick.access_log.model import Deed
 from tallystick.auth.keys import load_or_create
 from tallystick.cli.acting import acting
+from tallystick.cli.offboarding import remove, restore
 from tallystick.cli.reading import load_settings
 from tallystick.cli.tables import print_table
 from tallystick.database.pools import Database
@@ -20,10 +21,12 @@ from tallystick.errors import ConfigurationError
 from tallystick.query.cursor import CursorCodec
 from tallystick.tenants.directory import TenantDirectory
 from tallystick.tenants.model import Tenant, state_of
-from tallystick.tenants.schemas import NewTenant
+from tallystick.tenants.schemas import ClosingDocument, NewTenant
 from tallystick.tenants.service import Changes, TenantService
 
-app = typer.Typer(name="tenants", help="List, create, suspend and resume tenants.", no_args_is_help=True)
+app = typer.Typer(
+    name="tenants", help="List, create, suspend, resume, remove and restore tenants.", no_args_is_help=True
+)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 TenantId = Annotated[str, typer.Argument(help="The tenant's id.")]
@@ -71,8 +74,17 @@ def list_command(*, as_json: AsJson = False) -> None:
         typer.echo(json.dumps({"tenants": [_as_json(tenant) for tenant in found]}))
         return
     print_table(
-        ("id", "name", "made", "suspended"),
-        ((each.id, each.name, f"{each.created_at:%Y-%m-%d}", "yes" if each.suspended else "") for each in found),
+        ("id", "name", "made", "suspended", "removed after"),
+        (
+            (
+                each.id,
+                each.name,
+                f"{each.created_at:%Y-%m-%d}",
+                "yes" if each.suspended else "",
+                "" if each.offboarding is None else f"{each.offboarding.removal_at:%Y-%m-%d %H:%M}",
+            )
+            for each in found
+        ),
     )
 
 
@@ -110,6 +122,10 @@ def resume(tenant_id: TenantId, *, as_json: AsJson = False) -> None:
     _change(tenant_id, suspended=False, as_json=as_json)
 
 
+app.command("remove")(remove)
+app.command("restore")(restore)
+
+
 def _change(tenant_id: str, *, suspended: bool, as_json: bool) -> None:
     async def work(service: TenantService, told: dict[str, object]) -> Tenant:
         def change(tenant: Tenant) -> Changes:
@@ -136,5 +152,6 @@ def _as_json(tenant: Tenant) -> dict[str, object]:
         "name": tenant.name,
         "created_at": f"{tenant.created_at:%Y-%m-%dT%H:%M:%SZ}",
         "suspended": tenant.suspended,
+        "closing": None if tenant.offboarding is None else ClosingDocument.of(tenant.offboarding).model_dump(),
         "settings": dict(tenant.settings),
     }

@@ -85,6 +85,7 @@ class StoredExport:
     Attributes:
         id: Its job's.
         owner: Who may have it, and nobody else.
+        log: The name of the log.
         asked: The parameters, as sent.
         narrowing: What the owner might see when it was asked for; see `export.narrowing`.
         through_seq: It is complete through this seq.
@@ -95,12 +96,15 @@ class StoredExport:
         key_id: The data key that encrypts it; None where a former release wrote it as it is.
         expired: Its time is over.
         deleted: Its owner no longer wants it.
+        removed: Nothing of it is in the store any more.
+        kept_until: Of an export that is made before its log goes: the moment before which it does not expire.
         state: Of the job, as what follows.
     """
 
     id: str
     owner: Owner
     log_id: int
+    log: str
     asked: Mapping[str, list[str]]
     narrowing: str
     through_seq: int
@@ -112,6 +116,8 @@ class StoredExport:
     expires_at: datetime | None
     expired: bool
     deleted: bool
+    removed: bool
+    kept_until: datetime | None
     state: JobState
     done: int
     total: int | None
@@ -132,6 +138,6 @@ class StoredExport:
         """Where it is, what happened after its job included."""
         if self.deleted:
             return "deleted"
-        if self.state is JobState.SUCCEEDED and self.expired:
+        if self.state is JobState.SUCCEEDED and (self.expired or self.removed):
             return "expired"
         return self.state.value

@@ -1,6 +1,7 @@
 """SQL for exports in the object store."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -13,11 +14,13 @@ if TYPE_CHECKING:
     import asyncpg
 
 _EXPORTS: Final = """
-    select job_id::text as id, exports.tenant_id, exports.log_id, issuer, subject, asked, narrowing, through_seq,
-           object as key, events, bytes as size, sha256, key_id,
+    select job_id::text as id, exports.tenant_id, exports.log_id, logs.name as log, issuer, subject, asked, narrowing,
+           through_seq, object as key, events, bytes as size, sha256, key_id,
            expires_at, expires_at <= clock_timestamp() as expired, deleted_at is not null as deleted,
+           removed_at is not null as removed, kept_until,
            state, done, total, attempts, error, created_at, started_at, finished_at, cancel_requested
-      from tallystick.exports join tallystick.jobs on jobs.id = job_id"""
+      from tallystick.exports join tallystick.jobs on jobs.id = job_id
+      join tallystick.logs on logs.id = exports.log_id"""
 
 _IN_USE: Final = """removed_at is null and deleted_at is null and (expires_at is null or expires_at > clock_timestamp())
     and state in ('queued', 'running', 'succeeded')"""
@@ -63,12 +66,14 @@ async def insert_export(
     asked: Mapping[str, Sequence[str]],
     narrowing: str,
     through_seq: int,
+    kept_until: datetime | None = None,
 ) -> None:
-    """Record what the export of a job is to be."""
+    """Record what the export of a job is to be, and before when it does not expire."""
     await connection.execute(
         """
-        insert into tallystick.exports (job_id, tenant_id, log_id, issuer, subject, asked, narrowing, through_seq)
-        values ($1::text::uuid, $2, $3, $4, $5, $6::text::jsonb, $7, $8)""",
+        insert into tallystick.exports (job_id, tenant_id, log_id, issuer, subject, asked, narrowing, through_seq,
+                                        kept_until)
+        values ($1::text::uuid, $2, $3, $4, $5, $6::text::jsonb, $7, $8, $9)""",
         job_id,
         owner.tenant_id,
         log_id,
@@ -77,6 +82,7 @@ async def insert_export(
         orjson.dumps(dict(asked)).decode(),
         narrowing,
         through_seq,
+        kept_until,
     )
 
 
@@ -98,6 +104,29 @@ async def find_exports(connection: Connection, export_ids: Sequence[str]) -> dic
     return {record["id"]: _export(record) for record in records}
 
 
+async def exports_of(connection: Connection, tenant_id: str) -> list[StoredExport]:
+    """The exports of a tenant of which something is, or will be, in the store; the oldest first."""
+    records = await connection.fetch(
+        f"{_EXPORTS} where exports.tenant_id = $1 and removed_at is null order by created_at, job_id", tenant_id
+    )
+    return [_export(record) for record in records]
+
+
+async def keep_until(connection: Connection, export_id: str, until: datetime) -> None:
+    """Let an export expire at a moment, if not later.
+
+    Args:
+        connection: Of the worker role.
+        export_id: Which export.
+        until: The moment.
+    """
+    await connection.execute(
+        "update tallystick.exports set expires_at = greatest(expires_at, $2) where job_id = $1::text::uuid",
+        export_id,
+        until,
+    )
+
+
 async def delete_export(connection: Connection, export_id: str) -> None:
     """Record that the owner no longer wants an export; what is in the store is removed later."""
     await connection.execute(
@@ -114,14 +143,15 @@ async def finish_export(connection: Connection, export_id: str, finished: Finish
         connection: Of the worker role.
         export_id: Which export.
         finished: What was written.
-        keep: Seconds from now after which it expires.
+        keep: Seconds from now after which it expires, if it is not kept for longer.
     """
     recorded = await connection.fetchval(
         """
         with recorded as (
             update tallystick.exports
                set object = $2, events = $3, bytes = $4, sha256 = $5, key_id = $7,
-                   expires_at = date_trunc('milliseconds', clock_timestamp()) + make_interval(secs => $6)
+                   expires_at = greatest(
+                       date_trunc('milliseconds', clock_timestamp()) + make_interval(secs => $6), kept_until)
               from tallystick.jobs
              where job_id = $1::text::uuid and jobs.id = job_id and object is null and deleted_at is null
                and state = 'running' and not cancel_requested

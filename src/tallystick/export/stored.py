@@ -10,6 +10,7 @@ from typing import Any, Final
 import structlog
 
 from tallystick.auth.access import Access
+from tallystick.auth.permissions import Permission
 from tallystick.database.pools import Database
 from tallystick.errors import (
     ConflictError,
@@ -200,12 +201,14 @@ class StoredExports:
         """Whether an export can be fetched now by its owner.
 
         Raises:
-            ForbiddenError: The owner's token sees less of the log now than when it was asked for.
+            ForbiddenError: The owner's token sees less of the log now than when it was asked for, or not this one.
             ConflictError: It is not ready, or came to nothing.
             GoneError: It expired or was deleted.
         """
         if narrowing.written(access.narrowing) not in (_EVERYTHING, export.narrowing):
             raise ForbiddenError("the token sees less of the log than when the export was asked for: ask for a new one")
+        if export.log == "access" and not access.may(Permission.ACCESS_READ):
+            raise ForbiddenError(f"an export of the access log needs the permission `{Permission.ACCESS_READ}`, too")
         match export.stands:
             case "queued" | "running":
                 raise ConflictError("the export is not ready yet: look at its state now and then", retry_after=2)

@@ -203,7 +203,8 @@ async def _content(
     asked = export.asked
     form = FORMATS[asked.get("format", ["ndjson"])[0]]
     compression = COMPRESSIONS[asked.get("compression", ["none"])[0]]
-    name = f"{access.tenant.id}-{export.through_seq}{file_ending(form, compression)}"
+    which = "" if export.log == "events" else f"-{export.log}"
+    name = f"{access.tenant.id}{which}-{export.through_seq}{file_ending(form, compression)}"
     headers = {
         "ETag": tag,
         "Cache-Control": "private, no-cache",

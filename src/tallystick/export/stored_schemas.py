@@ -67,6 +67,7 @@ EXPORTS: Final[Mapping[str, Any]] = {
 
 QUEUED: Final[Mapping[str, Any]] = {
     "id": "3f0c9a52-6f0e-4b7e-9d35-1f1f0e6f7c11",
+    "log": "events",
     "state": "queued",
     "progress": {"done": 0, "total": None, "fraction": None},
     "error": None,
@@ -102,6 +103,7 @@ class ExportDocument(BaseModel):
     """An export in the object store, or on its way there."""
 
     id: str = Field(description="Of the export, and of its job.", json_schema_extra={"format": "uuid"})
+    log: str = Field(description="Which of the tenant's logs; `access` before a tenant is removed alone.")
     state: StoredState = Field(description="`queued` and `running` come first; fetch it when it has `succeeded`.")
     progress: JobProgress = Field(
         description="In events. The total is not known before the end where there are filters."
@@ -136,6 +138,7 @@ class ExportDocument(BaseModel):
         progress = JobProgress(done=export.done, total=export.total, fraction=fraction(export))
         return cls(
             id=export.id,
+            log=export.log,
             state=export.stands,
             progress=progress,
             error=export.error if export.state != "succeeded" else None,

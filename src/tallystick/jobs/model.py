@@ -72,6 +72,20 @@ class JobFailedError(Exception):
     """A job cannot succeed, however often it is tried; the message is shown to who asked for it."""
 
 
+class JobPostponedError(Exception):
+    """A job has nothing to do before a moment. It is gone on with then, and this attempt does not count.
+
+    Args:
+        until: The moment.
+        reason: Why, for who looks at the job.
+    """
+
+    def __init__(self, until: datetime, reason: str) -> None:
+        super().__init__(reason)
+        self.until = until
+        self.reason = reason
+
+
 class Progress(Protocol):
     """What a running job tells, now and then."""
 
@@ -96,6 +110,7 @@ class Handler(Protocol):
 
         Raises:
             JobFailedError: It cannot succeed.
+            JobPostponedError: It has nothing to do for now.
             UnavailableError: What it needs does not answer: it is tried again later.
         """
         ...

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
 import structlog
@@ -15,7 +16,15 @@ import structlog
 from tallystick.database.pools import Database
 from tallystick.errors import UnavailableError
 from tallystick.jobs import queries
-from tallystick.jobs.model import MAX_ATTEMPTS, Handler, Job, JobCancelledError, JobFailedError, JobState
+from tallystick.jobs.model import (
+    MAX_ATTEMPTS,
+    Handler,
+    Job,
+    JobCancelledError,
+    JobFailedError,
+    JobPostponedError,
+    JobState,
+)
 from tallystick.ports import Queue
 
 _log = structlog.get_logger("tallystick.jobs")
@@ -41,11 +50,13 @@ class _Outcome:
         state: How it ended; None where it is to be tried again.
         error: Why.
         counted: Whether this attempt counts.
+        pause: Seconds after which it is tried again; those of the runner where None.
     """
 
     state: JobState | None
     error: str | None = None
     counted: bool = True
+    pause: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,8 +213,8 @@ class JobRunner:
             await running
         except JobFailedError as error:
             return _Outcome(JobState.FAILED, str(error))
-        except UnavailableError as error:
-            return _Outcome(None, error.detail, counted=False)
+        except (UnavailableError, JobPostponedError) as error:
+            return _put_off(error)
         except JobCancelledError:
             return _Outcome(JobState.CANCELLED)
         except asyncio.CancelledError:
@@ -246,8 +257,9 @@ class JobRunner:
                 if await queries.end_job(connection, job.id, self._holder, outcome.state, outcome.error):
                     ended = await queries.find_jobs(connection, [job.id])
             else:
+                pause = self._pause_seconds if outcome.pause is None else outcome.pause
                 await queries.postpone_job(
-                    connection, job.id, self._holder, self._pause_seconds, outcome.error or "", counted=outcome.counted
+                    connection, job.id, self._holder, pause, outcome.error or "", counted=outcome.counted
                 )
         if self._ended is not None:
             for each in ended:
@@ -267,3 +279,11 @@ class JobRunner:
         """Renew the lease of a job: whether somebody wants it to end, or None where it is lost."""
         async with self._database.worker_session() as connection:
             return await queries.renew_job(connection, job.id, self._holder, self._lease_seconds)
+
+
+def _put_off(error: UnavailableError | JobPostponedError) -> _Outcome:
+    """A job that can do nothing for now, by no fault of its own."""
+    if isinstance(error, UnavailableError):
+        return _Outcome(None, error.detail, counted=False)
+    pause = max((error.until - datetime.now(UTC)).total_seconds(), 0.0)
+    return _Outcome(None, error.reason, counted=False, pause=pause)

@@ -9,7 +9,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from tallystick.database.pools import Database
-from tallystick.errors import NotFoundError, UnavailableError
+from tallystick.errors import ConflictError, NotFoundError, UnavailableError
 from tallystick.jobs import queries
 from tallystick.jobs.model import Job
 from tallystick.jobs.queries import JobFilter, JobPlace
@@ -37,12 +37,16 @@ class JobService:
         database: Used as the control role.
         queue: Tells the workers.
         cursors: Sign the listing's positions.
+        instead: By kind that nobody cancels, what to do instead.
     """
 
-    def __init__(self, database: Database, queue: Queue, cursors: CursorCodec) -> None:
+    def __init__(
+        self, database: Database, queue: Queue, cursors: CursorCodec, instead: Mapping[str, str] | None = None
+    ) -> None:
         self._database = database
         self._queue = queue
         self._cursors = cursors
+        self._instead = dict(instead or {})
 
     async def create(
         self,
@@ -93,9 +97,12 @@ class JobService:
 
         Raises:
             NotFoundError: The tenant has none by that id.
+            ConflictError: Jobs of its kind are not cancelled.
             DatabaseDownError: PostgreSQL does not answer.
         """
-        _check(job_id)
+        job = await self.get(tenant_id, job_id)
+        if job.kind in self._instead:
+            raise ConflictError(self._instead[job.kind])
         async with self._database.control_session() as connection:
             return _found(await queries.request_cancel(connection, tenant_id, job_id), job_id)
 

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import structlog
 
 from tallystick.database.pools import Database
-from tallystick.errors import KeysDownError
+from tallystick.errors import GoneError, KeysDownError
 from tallystick.ports import KeyRing, MasterKeyLostError, Wrapped
 from tallystick.privacy import queries
 from tallystick.privacy.queries import DataKey, Purpose, context_of
@@ -65,12 +65,15 @@ class DataKeyStore:
 
         Raises:
             KeysDownError: The ring does not answer, or does not hold the master key of the tenant's active keys.
+            GoneError: They were erased, with all else of the tenant.
             DatabaseDownError: PostgreSQL does not answer.
         """
         rows = await queries.find_keys(self._database, tenant_id)
         if missing := set(Purpose) - {row.purpose for row in rows if row.active}:
             await self._make(tenant_id, missing)
             rows = await queries.find_keys(self._database, tenant_id)
+            if set(Purpose) - {row.purpose for row in rows if row.active}:
+                raise GoneError(f"the keys of the tenant {tenant_id} were erased: what they sealed cannot be read")
         wanted = [row for row in rows if row.active or row.purpose is Purpose.DATA]
         opened = await asyncio.gather(*map(self._open, wanted))
         keys = {row.key_id: key for row, key in zip(wanted, opened, strict=True) if key is not None}

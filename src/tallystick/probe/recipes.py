@@ -328,6 +328,23 @@ RECIPES: Final[Mapping[str, Sequence[Recipe | Streamed]]] = MappingProxyType(
             # It changes nothing, and is answered with all that there is.
             Recipe(lambda tenant, _: ask("PATCH", f"{TENANTS}/{tenant}", {"settings": {}}), _name_of, Inside.AFRESH),
         ],
+        # It tells what would be removed, and restores what is not being removed: both change nothing.
+        "remove_tenant": [
+            Recipe(
+                lambda tenant, _: ask("DELETE", f"{TENANTS}/{tenant}", reason="the isolation probe", dry_run="true"),
+                lambda _: '"removal_at"',
+                Inside.REFUSED,
+                owner=Owner.PLATFORM,
+            )
+        ],
+        "restore_tenant": [
+            Recipe(
+                lambda tenant, _: ask("POST", f"{TENANTS}/{tenant}/restore"),
+                _name_of,
+                Inside.REFUSED,
+                owner=Owner.PLATFORM,
+            )
+        ],
         "list_tenants": [
             Recipe(lambda _, __: ask("GET", TENANTS), lambda _: '"items"', Inside.UNASKED, owner=Owner.PLATFORM)
         ],

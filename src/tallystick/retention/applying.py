@@ -8,13 +8,13 @@ from typing import Final
 
 import structlog
 
-from tallystick.auth.tenancy import PLATFORM_TENANT
 from tallystick.database.pools import Database
 from tallystick.jobs.model import Job, JobFailedError, Progress
 from tallystick.log import removal_queries
-from tallystick.log.removal import BEGINNING, Doomed, FollowersBehindError, Remover, Step
+from tallystick.log.removal import Doomed, FollowersBehindError, Remover, Step
 from tallystick.log.removal_queries import Orders, Partition
 from tallystick.retention import queries
+from tallystick.retention.cutting import ANNOUNCED, Cutter
 from tallystick.retention.model import (
     RETENTION,
     Guard,
@@ -24,6 +24,7 @@ from tallystick.retention.model import (
     RemovalRefusedError,
     Tracing,
     cutoff,
+    effective,
     midnight,
 )
 from tallystick.stats.removal import uncount_days
@@ -37,7 +38,9 @@ _log = structlog.get_logger("tallystick.retention")
 
 
 class ApplyRetention:
-    """Applies all policies as of one day of UTC. Whatever was done is not found again, so it may begin anew.
+    """Applies policies as of one day of UTC: all, or those of one tenant.
+
+    Whatever was done is not found again, so it may begin anew.
 
     Args:
         database: Where policies are.
@@ -60,7 +63,7 @@ class ApplyRetention:
         self._database = database
         self._remover = remover
         self._minimum = minimum
-        self._guards = (minimum, *guards)
+        self._cutter = Cutter(database, remover, (minimum, *guards), tracing)
         self._tracing = tracing
         self._platform_days = platform_days
 
@@ -89,9 +92,14 @@ class ApplyRetention:
         """
         day = _day_of(job)
         orders = Orders(job.id, RETENTION)
-        policies = await self._policies()
         async with self._database.worker_session() as connection:
-            partitions = await removal_queries.find_partitions(connection, midnight(day))
+            written = await queries.read_policies(connection)
+        policies = {each.log_id: each for each in effective(written, self._minimum, self._platform_days)}
+        if (tenant_id := job.arguments.get("tenant")) is not None:
+            policies = {log_id: each for log_id, each in policies.items() if each.tenant_id == tenant_id}
+        async with self._database.worker_session() as connection:
+            # What lies in a partition is of many: for one tenant alone none is dropped.
+            partitions = [] if tenant_id else await removal_queries.find_partitions(connection, midnight(day))
         for partition in partitions:
             async for step in self._drop(partition, policies, day, job, orders):
                 yield step
@@ -100,47 +108,14 @@ class ApplyRetention:
             if policy.days is None:
                 continue
             try:
-                async for step in self._cut(policy, cutoff(day, policy.days), job, orders):
+                async for step in self._cutter.cut(_plan(policy, cutoff(day, policy.days), job)):
                     yield step
             except FollowersBehindError as error:  # the others need not wait for it
                 behind = error
+            except RemovalRefusedError as error:
+                _log.warning("removal_refused", log_id=policy.log_id, reason=str(error))
         if behind is not None:
             raise behind
-
-    async def _policies(self) -> Mapping[int, Policy]:
-        """The policies that hold: of each log its own, or the minimum where that is longer."""
-        async with self._database.worker_session() as connection:
-            written = await queries.read_policies(connection)
-        held: dict[int, Policy] = {}
-        for policy in written:
-            days = self._platform_days if policy.tenant_id == PLATFORM_TENANT else policy.days
-            if days is not None:
-                days = max(days, self._minimum.days_of(policy.name))
-            held[policy.log_id] = Policy(policy.log_id, policy.tenant_id, policy.name, days)
-        return held
-
-    async def _cut(self, policy: Policy, before: datetime, job: Job, orders: Orders) -> AsyncGenerator[Step]:
-        """Remove a prefix of a log, and what counts it."""
-        async with self._database.log_session(policy.log_id) as connection:
-            some = await removal_queries.arrived_before(connection, -1, BEGINNING, before, 1)
-        async with self._database.worker_session() as connection:
-            begun = await removal_queries.removed_by(connection, job.id, policy.log_id)
-        if not some and not begun.events:
-            await uncount_days(self._database, policy.log_id, before.date())
-            return
-        plan = _plan(policy, before, job)
-        if not await self._allowed(plan):
-            return
-        trace = await self._tracing.intend(plan)
-        yield Step("removal announced")
-        async for step in self._remover.remove_before(Doomed(policy.tenant_id, policy.log_id), before, orders):
-            yield step
-        await uncount_days(self._database, policy.log_id, before.date())
-        yield Step("statistics cut")
-        async with self._database.worker_session() as connection:
-            taken = await removal_queries.removed_by(connection, job.id, policy.log_id)
-        await trace.told(taken.events, taken.first_seq, taken.last_seq, taken.leaves)
-        yield Step("removal told")
 
     async def _drop(
         self, partition: Partition, policies: Mapping[int, Policy], day: date, job: Job, orders: Orders
@@ -163,7 +138,7 @@ class ApplyRetention:
             async for step in self._remover.prepare_drop(partition, Doomed(plan.tenant_id, plan.log_id), orders):
                 yield step
         traces = [(plan, await self._tracing.intend(plan)) for plan in plans]
-        yield Step("removal announced")
+        yield Step(ANNOUNCED)
         removed = await self._remover.drop(partition, orders, self._platform_days)
         if removed is None:
             _log.warning("partition_not_dropped", partition=partition.name)
@@ -177,8 +152,7 @@ class ApplyRetention:
 
     async def _allowed(self, plan: Plan) -> bool:
         try:
-            for guard in self._guards:
-                await guard.check(plan)
+            await self._cutter.check(plan)
         except RemovalRefusedError as error:
             _log.warning("removal_refused", log_id=plan.log_id, reason=str(error))
             return False

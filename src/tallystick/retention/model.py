@@ -1,13 +1,17 @@
 """What is to be removed, by which rule, and what must stay."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final, Literal, Protocol, TypeAlias
+
+from tallystick.auth.tenancy import PLATFORM_TENANT
 
 RETENTION: Final = "retention"
 """The reason that readers are told of what a tenant's policy removed."""
 
-Kind: TypeAlias = Literal["retention", "cleanup"]
+Kind: TypeAlias = Literal["retention", "cleanup", "offboarding"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +103,23 @@ class MinimumRetention:
             )
 
 
+def effective(policies: Iterable[Policy], minimum: MinimumRetention, platform_days: int | None) -> list[Policy]:
+    """The policies that hold: of each log its own, or the minimum where that is longer.
+
+    Args:
+        policies: As the tenants set them.
+        minimum: What is kept at least.
+        platform_days: The policy of the platform's own log.
+    """
+    held: list[Policy] = []
+    for policy in policies:
+        days = platform_days if policy.tenant_id == PLATFORM_TENANT else policy.days
+        if days is not None:
+            days = max(days, minimum.days_of(policy.name))
+        held.append(replace(policy, days=days))
+    return held
+
+
 def midnight(day: date) -> datetime:
     """When a day of UTC begins."""
     return datetime.combine(day, time(), UTC)
@@ -117,8 +138,35 @@ class Trace(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Milestone:
+    """Something about a tenant that is being removed that cannot be undone.
+
+    Attributes:
+        name: ``removal begun``, ``keys erased`` or ``tenant removed``.
+        tenant_id: Whose.
+        job_id: The job that does it.
+        reason: Why the tenant goes.
+        asked_by: Issuer and subject of who wants it.
+    """
+
+    name: str
+    tenant_id: str
+    job_id: str
+    reason: str
+    asked_by: tuple[str, str]
+
+
 class Tracing(Protocol):
-    """Records removals in the access log of the tenant."""
+    """Records removals in the access log of the tenant, or in the platform's where that one is being removed."""
+
+    def around(self, milestone: Milestone) -> AbstractAsyncContextManager[object]:
+        """Record what the block does, which begins when that is durable.
+
+        Raises:
+            UnavailableError: It cannot be recorded: it may not be done.
+        """
+        ...
 
     async def intend(self, plan: Plan) -> Trace:
         """Record that something is about to be removed; on return that is durable.

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 
 from tallystick.database.pools import Connection
 from tallystick.jobs.queries import insert_job
@@ -15,6 +15,20 @@ async def read_policies(connection: Connection) -> list[Policy]:
         "select log_id, tenant_id, name, days from tallystick.retention_policies order by log_id"
     )
     return [Policy(*record) for record in records]
+
+
+async def count_before(connection: Connection, before: datetime, most: int) -> int:
+    """How many events of the session's log arrived before a moment, up to so many."""
+    return await connection.fetchval(
+        "select count(*) from (select from tallystick.log_events where received_at < $1 limit $2) as going",
+        before,
+        most,
+    )
+
+
+async def lock_runs(connection: Connection) -> None:
+    """Let nobody else ask for a run until the transaction ends."""
+    await connection.execute("select pg_advisory_xact_lock(hashtext('tallystick.retention_runs'))")
 
 
 async def begin_run(

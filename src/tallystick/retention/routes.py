@@ -1,6 +1,5 @@
 """`DELETE /logs/cleanup`."""
 
-import re
 from typing import Any, Final
 
 import orjson
@@ -21,7 +20,7 @@ from tallystick.log.reader import answer_of
 from tallystick.log.schemas_read import EXAMPLE_EVENT
 from tallystick.query.ast import Everything
 from tallystick.query.filters import PARAMETERS
-from tallystick.retention.schemas import CLEANUP_PARAMETERS, LONGEST_REASON, CleanupPreview
+from tallystick.retention.schemas import CLEANUP_PARAMETERS, TRUTHS, CleanupPreview, reason_of
 from tallystick.retention.service import CleanupService
 from tallystick.search.parameters import SEVERAL
 
@@ -29,8 +28,6 @@ _JSON: Final = "application/json"
 
 _CHOOSING: Final = ("before", "from", "q", *PARAMETERS)
 _KNOWN: Final = ("tenant_id", "reason", "dry_run", *_CHOOSING)
-
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 _JOB: Final = {**EXAMPLE_QUEUED_JOB, "id": "9d3a1c55-0b57-4b4e-8a52-6f1d0c2f7a10", "kind": "cleanup"}
 _PREVIEW: Final[dict[str, Any]] = {
@@ -77,8 +74,8 @@ def cleanup_routes(service: CleanupService, gate: Gate) -> APIRouter:
         """
         access, values = await let_in(gate, request, CLEAN_UP, known=_KNOWN, several=SEVERAL)
         flaws: list[Flaw] = []
-        dry = one(values, "dry_run", lambda text: choice(_TRUTHS, text), False, flaws)  # noqa: FBT003  # the default
-        reason = one(values, "reason", _reason, "", flaws)
+        dry = one(values, "dry_run", lambda text: choice(TRUTHS, text), False, flaws)  # noqa: FBT003  # the default
+        reason = one(values, "reason", reason_of, "", flaws)
         flaws += [Flaw("is needed", parameter=name) for name in ("before", "reason") if name not in values]
         refuse(flaws)
         if not isinstance(access.narrowing, Everything):
@@ -103,12 +100,3 @@ def cleanup_routes(service: CleanupService, gate: Gate) -> APIRouter:
         return Response(JobDocument.of(job).model_dump_json(), 202, {"Location": location}, media_type=_JSON)
 
     return router
-
-
-_TRUTHS: Final = {"true": True, "false": False}
-
-
-def _reason(text: str) -> str:
-    if not text.strip() or len(text) > LONGEST_REASON or _CONTROL.search(text):
-        raise ValueError(f"must be a line of 1 to {LONGEST_REASON} characters")
-    return text.strip()

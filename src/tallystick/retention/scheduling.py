@@ -24,7 +24,7 @@ async def schedule(database: Database, jobs: JobService, platform_days: int | No
         policies = await queries.read_policies(connection)
         if platform_days is None and all(policy.days is None for policy in policies):
             return None
-        await connection.execute("select pg_advisory_xact_lock(hashtext('tallystick.retention_runs'))")
+        await queries.lock_runs(connection)
         day = datetime.now(UTC).date()
         job_id = await queries.begin_run(connection, day, PLATFORM_TENANT, APPLY_RETENTION, CREATED_BY)
     if job_id is not None:

@@ -1,5 +1,6 @@
 """Cleanup on the wire."""
 
+import re
 from typing import Any, Final
 
 from pydantic import BaseModel, Field
@@ -14,8 +15,31 @@ LONGEST_REASON: Final = 200
 _OF_PAGES: Final = ("order", "after_seq", "limit", "cursor", "highlight", "to")
 
 
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+TRUTHS: Final = {"true": True, "false": False}
+"""How a query string says yes and no."""
+
+
+def reason_of(text: str) -> str:
+    """Read a reason.
+
+    Raises:
+        ValueError: It is not a line of so many characters.
+    """
+    if not text.strip() or len(text) > LONGEST_REASON or _CONTROL.search(text):
+        raise ValueError(f"must be a line of 1 to {LONGEST_REASON} characters")
+    return text.strip()
+
+
 def _needed(name: str, description: str, schema: dict[str, Any], example: str) -> dict[str, Any]:
     return {**query_parameter(name, description, schema, example), "required": True}
+
+
+def reason_parameter(description: str, example: str) -> dict[str, Any]:
+    """The query parameter that says why something is removed, as OpenAPI describes it."""
+    schema = {"type": "string", "minLength": 1, "maxLength": LONGEST_REASON}
+    return _needed("reason", description, schema, example)
 
 
 CLEANUP_PARAMETERS: Final[tuple[dict[str, Any], ...]] = (
@@ -25,12 +49,7 @@ CLEANUP_PARAMETERS: Final[tuple[dict[str, Any], ...]] = (
         {"type": "string", "format": "date-time"},
         "2025-01-01T00:00:00Z",
     ),
-    _needed(
-        "reason",
-        "Why. It is recorded, and told to whoever asks for what is gone.",
-        {"type": "string", "minLength": 1, "maxLength": LONGEST_REASON},
-        "request 4711 of a customer",
-    ),
+    reason_parameter("Why. It is recorded, and told to whoever asks for what is gone.", "request 4711 of a customer"),
     query_parameter(
         "dry_run", "Count and show what would go, and store nothing.", {"type": "boolean", "default": False}, "true"
     ),

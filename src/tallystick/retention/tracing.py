@@ -1,11 +1,12 @@
 """Records removals in the access log of the tenant: what is about to go, and what went."""
 
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 from tallystick.access_log.model import Actor, Deed
 from tallystick.access_log.service import AccessLog, Intent
 from tallystick.query.timestamps import format_moment
-from tallystick.retention.model import Plan, Trace
+from tallystick.retention.model import Milestone, Plan, Trace
 
 _MOST_OBJECTS = 50
 
@@ -22,7 +23,7 @@ class RecordedRemovals:
 
     async def intend(self, plan: Plan) -> Trace:
         """See `Tracing`."""
-        asked = {
+        asked: dict[str, object] = {
             "kind": plan.kind,
             "log": plan.log,
             "reason": plan.reason,
@@ -35,6 +36,12 @@ class RecordedRemovals:
         intent = self._log.intend(Actor(issuer, subject), deed, await self._log.places(plan.tenant_id))
         await intent.durable()
         return _Recorded(intent)
+
+    def around(self, milestone: Milestone) -> AbstractAsyncContextManager[object]:
+        """See `Tracing`."""
+        asked = {"step": milestone.name, "reason": milestone.reason, "job_id": milestone.job_id}
+        deed = Deed("worker", "tenants.remove", "tenant", milestone.tenant_id, asked)
+        return self._log.act(Actor(*milestone.asked_by), deed, milestone.tenant_id)
 
 
 @dataclass(frozen=True, slots=True)

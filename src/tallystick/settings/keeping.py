@@ -167,3 +167,17 @@ class RetentionSettings(Group):
         description="Days after which what was removed is gone from the files of a search index, too; it is found no"
         " more within seconds.",
     )
+    offboarding_days: int = Field(
+        default=30,
+        ge=0,
+        le=3_650,
+        description="Days that must pass at least between the order to remove a tenant and its removal; until then it"
+        " can be restored.",
+    )
+    offboarding_keep_days: int = Field(
+        default=30,
+        ge=1,
+        le=3_650,
+        description="Days after the removal of a tenant began for which its last exports can be fetched. Then they are"
+        " removed and its keys erased.",
+    )

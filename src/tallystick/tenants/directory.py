@@ -10,8 +10,8 @@ from tallystick.database.following import follow
 from tallystick.database.outage import as_database_down
 from tallystick.database.pools import Database
 from tallystick.errors import DatabaseDownError, UnavailableError
-from tallystick.tenants.model import is_tenant_id
-from tallystick.tenants.queries import changes_since, newest_version
+from tallystick.tenants.model import gone, is_tenant_id
+from tallystick.tenants.queries import Change, changes_since, newest_version
 
 POLL_INTERVAL = 1.0
 """Seconds between two looks at the database."""
@@ -110,12 +110,22 @@ class TenantDirectory:
                 self._tenants, self._version = {}, 0
             changes = await changes_since(connection, self._version) if newest > self._version else []
         for change in changes:
-            self._tenants[change.id] = TenantState(
-                id=change.id, logs=change.logs, suspended=change.suspended, settings=change.settings
-            )
+            self._tenants[change.id] = _state(change)
             self._misses.pop(change.id, None)
             self._version = change.version
 
     async def run(self) -> None:
         """Follow the changes until cancelled."""
         await follow(self.refresh, what="tenants", every=min(POLL_INTERVAL, self._freshness / 4))
+
+
+def _state(change: Change) -> TenantState:
+    offboarding = change.offboarding
+    return TenantState(
+        id=change.id,
+        logs=change.logs,
+        suspended=change.suspended,
+        settings=change.settings,
+        removing=offboarding is not None and offboarding.begun_at is not None,
+        gone=None if offboarding is None else gone(change.id, offboarding),
+    )

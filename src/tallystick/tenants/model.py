@@ -56,12 +56,36 @@ class TenantSettings(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
+class Offboarding:
+    """That a tenant is to be removed, is being removed or was.
+
+    Attributes:
+        job_id: The job that does it.
+        reason: Why.
+        asked_at: When that was ordered.
+        removal_at: Until when it can be restored.
+        begun_at: When its removal began, after which it cannot be; None before.
+        exports_until: Until when its last exports can be fetched; None before they are complete.
+        removed_at: When nothing was left; None before.
+    """
+
+    job_id: str
+    reason: str
+    asked_at: datetime
+    removal_at: datetime
+    begun_at: datetime | None = None
+    exports_until: datetime | None = None
+    removed_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Tenant:
     """One tenant, as stored.
 
     Attributes:
         settings: Only what was set; the defaults of `TenantSettings` hold for the rest.
         suspended_at: Since when every request for it is refused, or None.
+        offboarding: That it is to be removed or was, or None.
     """
 
     id: str
@@ -69,6 +93,7 @@ class Tenant:
     settings: Json
     suspended_at: datetime | None
     created_at: datetime
+    offboarding: Offboarding | None = None
 
     @property
     def suspended(self) -> bool:
@@ -79,6 +104,14 @@ class Tenant:
 def state_of(tenant: Tenant) -> dict[str, object]:
     """What of a tenant can change: what the access log tells of it before and after."""
     return {"name": tenant.name, "settings": dict(tenant.settings), "suspended": tenant.suspended}
+
+
+def gone(tenant_id: str, offboarding: Offboarding) -> str | None:
+    """What is said of a tenant that was removed; None where it was not, or not yet."""
+    if offboarding.removed_at is None:
+        return None
+    day = f"{offboarding.removed_at:%Y-%m-%d}"
+    return f"the tenant {tenant_id} was removed on {day} ({offboarding.reason}); its id is given to nobody else"
 
 
 def merge_patch(target: object, patch: object) -> object:

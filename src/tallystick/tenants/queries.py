@@ -1,17 +1,24 @@
 """SQL for tenants and their logs."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from tallystick.database.pools import Connection
-from tallystick.tenants.model import LOGS, Json, Tenant
+from tallystick.tenants.model import LOGS, Json, Offboarding, Tenant
 
 if TYPE_CHECKING:
     import asyncpg
 
-_COLUMNS = "id, name, settings, suspended_at, created_at"
+_OFFBOARDING = """(select jsonb_build_object('job_id', job_id, 'reason', reason, 'asked_at', asked_at,
+    'removal_at', removal_at, 'begun_at', begun_at, 'exports_until', exports_until, 'removed_at', removed_at)
+    from tallystick.offboardings where tenant_id = tenants.id) as offboarding"""
+_COLUMNS = f"tenants.id, tenants.name, settings, suspended_at, created_at, {_OFFBOARDING}"
+
+
+_MOMENTS = ("asked_at", "removal_at", "begun_at", "exports_until", "removed_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +30,16 @@ class Change:
     logs: dict[str, int]
     suspended: bool
     settings: dict[str, Any]
+    offboarding: Offboarding | None
+
+
+def _offboarding(written: str | None) -> Offboarding | None:
+    if written is None:
+        return None
+    fields: dict[str, Any] = orjson.loads(written)
+    for name in _MOMENTS:
+        fields[name] = fields[name] and datetime.fromisoformat(fields[name])
+    return Offboarding(**fields)
 
 
 def _tenant(row: "asyncpg.Record") -> Tenant:
@@ -32,6 +49,7 @@ def _tenant(row: "asyncpg.Record") -> Tenant:
         settings=orjson.loads(row["settings"]),
         suspended_at=row["suspended_at"],
         created_at=row["created_at"],
+        offboarding=_offboarding(row["offboarding"]),
     )
 
 
@@ -77,7 +95,9 @@ class Listed:
 
 
 async def list_tenants(connection: Connection, key: int, limit: int, *, backwards: bool) -> list[Listed]:
-    """Read tenants in the order they were made. The reserved one has no log of events and so is left out.
+    """Read tenants in the order they were made, but for those that were removed.
+
+    The reserved one has no log of events and so is left out.
 
     Args:
         connection: Any.
@@ -88,9 +108,11 @@ async def list_tenants(connection: Connection, key: int, limit: int, *, backward
     # A tenant's log is made in its transaction, after the lock that orders changes: ids commit in their order.
     comparison, direction = ("<", "desc") if backwards else (">", "asc")
     rows = await connection.fetch(
-        f"select l.id as key, {', '.join(f't.{name}' for name in _COLUMNS.split(', '))}"  # noqa: S608 - constants
-        " from tallystick.logs l join tallystick.tenants t on t.id = l.tenant_id"
-        f" where l.name = 'events' and l.id {comparison} $1 order by l.id {direction} limit $2",
+        f"select l.id as key, {_COLUMNS}"  # noqa: S608 - constants
+        " from tallystick.logs l join tallystick.tenants on tenants.id = l.tenant_id"
+        f" where l.name = 'events' and l.id {comparison} $1 and not exists (select from tallystick.offboardings"
+        "  where tenant_id = tenants.id and removed_at is not null)"
+        f" order by l.id {direction} limit $2",
         key,
         limit,
     )
@@ -125,9 +147,9 @@ async def newest_version(connection: Connection) -> int:
 async def changes_since(connection: Connection, version: int) -> list[Change]:
     """Read the tenants that changed after `version`, in the order of their changes."""
     rows = await connection.fetch(
-        "select t.version, t.id, t.settings, t.suspended_at is not null as suspended,"
-        " (select jsonb_object_agg(l.name, l.id) from tallystick.logs l where l.tenant_id = t.id) as logs"
-        " from tallystick.tenants t where t.version > $1 order by t.version",
+        f"select version, {_COLUMNS},"  # noqa: S608 - constants
+        " (select jsonb_object_agg(l.name, l.id) from tallystick.logs l where l.tenant_id = tenants.id) as logs"
+        " from tallystick.tenants where version > $1 order by version",
         version,
     )
     return [
@@ -135,8 +157,9 @@ async def changes_since(connection: Connection, version: int) -> list[Change]:
             version=row["version"],
             id=row["id"],
             logs=orjson.loads(row["logs"] or "{}"),
-            suspended=row["suspended"],
+            suspended=row["suspended_at"] is not None,
             settings=orjson.loads(row["settings"]),
+            offboarding=_offboarding(row["offboarding"]),
         )
         for row in rows
     ]

@@ -34,12 +34,13 @@ from tallystick.tenants.service import Changes, TenantService
 _JSON: Final = "application/json"
 _MERGE_PATCH: Final = "application/merge-patch+json"
 
-_TENANT: dict[str, Any] = {
+EXAMPLE_TENANT: Final[dict[str, Any]] = {
     "id": "acme",
     "name": "Acme Ltd",
     "settings": {},
     "suspended": False,
     "created_at": "2026-11-24T17:21:36.123Z",
+    "closing": None,
 }
 
 _NEW_TENANTS: Final[dict[str, Any]] = {
@@ -133,7 +134,7 @@ def tenant_routes(service: TenantService, gate: Gate, settings: Settings) -> API
         operation_id=LIST_TENANTS.name,
         summary="List tenants",
         response_model=TenantList,
-        responses={200: _example({"items": [_TENANT], "next": None, "prev": None})},
+        responses={200: _example({"items": [EXAMPLE_TENANT], "next": None, "prev": None})},
         openapi_extra={"parameters": list(LIST_PARAMETERS)},
     )
     @performs(LIST_TENANTS)
@@ -148,9 +149,9 @@ def tenant_routes(service: TenantService, gate: Gate, settings: Settings) -> API
         status_code=201,
         response_model=TenantDocument,
         responses={
-            201: _example(_TENANT)
+            201: _example(EXAMPLE_TENANT)
             | {"headers": {"Location": {"description": "Path of the tenant.", "schema": {"type": "string"}}}},
-            409: {"description": "The id is taken."},
+            409: {"description": "The id is taken, or was that of a tenant that was removed."},
         },
         openapi_extra=_body(NEW_TENANT, _NEW_TENANTS, _JSON),
     )
@@ -164,11 +165,11 @@ def tenant_routes(service: TenantService, gate: Gate, settings: Settings) -> API
         operation_id=READ_TENANT.name,
         summary="Read a tenant",
         response_model=TenantDocument,
-        responses={200: _example(_TENANT)},
+        responses={200: _example(EXAMPLE_TENANT), 410: {"description": "It was removed."}},
     )
     @performs(READ_TENANT)
     async def read_tenant(request: Request, tenant_id: TenantPath) -> Response:
-        """A tenant's name, settings and state."""
+        """A tenant's name, settings and state. One that was removed is answered 410, with the reason."""
         return await desk.read(request, tenant_id)
 
     @router.patch(
@@ -176,7 +177,7 @@ def tenant_routes(service: TenantService, gate: Gate, settings: Settings) -> API
         operation_id=UPDATE_TENANT.name,
         summary="Change a tenant",
         response_model=TenantDocument,
-        responses={200: _example(_TENANT)},
+        responses={200: _example(EXAMPLE_TENANT), 409: {"description": "It is being removed."}},
         openapi_extra=_body(TENANT_PATCH, _PATCHES, _JSON, _MERGE_PATCH),
     )
     @performs(UPDATE_TENANT)

@@ -7,7 +7,7 @@ from typing_extensions import TypedDict
 
 from tallystick.log.schemas_read import page_parameters
 from tallystick.query.timestamps import format_moment
-from tallystick.tenants.model import ID_PATTERN, MAX_NAME_LENGTH, Tenant, TenantSettings
+from tallystick.tenants.model import ID_PATTERN, MAX_NAME_LENGTH, Offboarding, Tenant, TenantSettings
 from tallystick.tenants.service import TenantPage
 
 NAME_PATTERN: Final = (
@@ -88,6 +88,35 @@ LIST_PARAMETERS: Final = page_parameters("tenants")
 """The query parameters of the listing, as OpenAPI describes them."""
 
 
+class ClosingDocument(BaseModel):
+    """That a tenant is to be removed, or is being removed."""
+
+    reason: str = Field(description="Why, as it was said.")
+    job_id: str = Field(description="The job that does it.", json_schema_extra={"format": "uuid"})
+    asked_at: str = Field(description="When that was ordered.", json_schema_extra={"format": "date-time"})
+    removal_at: str = Field(description="Until then it can be restored.", json_schema_extra={"format": "date-time"})
+    begun_at: str | None = Field(
+        description="When its removal began, which cannot be undone; null before.",
+        json_schema_extra={"format": "date-time"},
+    )
+    exports_until: str | None = Field(
+        description="Until when its last exports can be fetched; null before they are complete.",
+        json_schema_extra={"format": "date-time"},
+    )
+
+    @classmethod
+    def of(cls, offboarding: Offboarding) -> "ClosingDocument":
+        """Put an offboarding on the wire."""
+        return cls(
+            reason=offboarding.reason,
+            job_id=offboarding.job_id,
+            asked_at=format_moment(offboarding.asked_at),
+            removal_at=format_moment(offboarding.removal_at),
+            begun_at=offboarding.begun_at and format_moment(offboarding.begun_at),
+            exports_until=offboarding.exports_until and format_moment(offboarding.exports_until),
+        )
+
+
 class TenantDocument(BaseModel):
     """A tenant."""
 
@@ -96,6 +125,7 @@ class TenantDocument(BaseModel):
     settings: dict[str, Any] = Field(description="What was set; everything else has its default.")
     suspended: bool = Field(description="Whether every request for it is refused.")
     created_at: str = Field(description="RFC 3339, UTC.", json_schema_extra={"format": "date-time"})
+    closing: ClosingDocument | None = Field(description="That it is to be removed, and when; null for the others.")
 
     @classmethod
     def of(cls, tenant: Tenant) -> "TenantDocument":
@@ -107,6 +137,7 @@ class TenantDocument(BaseModel):
             settings=dict(tenant.settings),
             suspended=tenant.suspended,
             created_at=created_at,
+            closing=None if tenant.offboarding is None else ClosingDocument.of(tenant.offboarding),
         )
 
 

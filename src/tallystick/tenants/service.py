@@ -7,10 +7,10 @@ from typing import Any
 
 from tallystick.auth.tenancy import PLATFORM_TENANT
 from tallystick.database.pools import Database
-from tallystick.errors import ConflictError, ForbiddenError, NotFoundError, UnavailableError
+from tallystick.errors import ConflictError, ForbiddenError, GoneError, NotFoundError, UnavailableError
 from tallystick.query.cursor import CursorCodec, Position
 from tallystick.tenants.directory import TenantDirectory
-from tallystick.tenants.model import Tenant
+from tallystick.tenants.model import Tenant, gone
 from tallystick.tenants.queries import Listed, get_tenant, insert_tenant, list_tenants, update_tenant
 
 _LISTING = b"tenants"
@@ -52,14 +52,18 @@ class TenantService:
         """Make a tenant with its logs.
 
         Raises:
-            ConflictError: The id is taken.
+            ConflictError: The id is taken, or was: that of a tenant that was removed is given to nobody else.
             DatabaseDownError: PostgreSQL does not answer.
         """
         async with self._database.control_session() as connection:
             tenant = await insert_tenant(connection, tenant_id, name, settings)
+            other = None if tenant is not None else await get_tenant(connection, tenant_id)
         if tenant is None:
+            removed = None if other is None or other.offboarding is None else gone(tenant_id, other.offboarding)
+            if removed is not None:
+                raise ConflictError(f"{removed}: choose another id")
             raise ConflictError(f"there is a tenant {tenant_id} already: choose another id, or PATCH that one")
-        await self._announce()
+        await self.announce()
         return tenant
 
     async def get(self, tenant_id: str) -> Tenant:
@@ -67,6 +71,7 @@ class TenantService:
 
         Raises:
             NotFoundError: There is none by that id.
+            GoneError: It was removed.
             DatabaseDownError: PostgreSQL does not answer.
         """
         async with self._database.control_session() as connection:
@@ -111,6 +116,8 @@ class TenantService:
         Raises:
             ForbiddenError: It is the reserved one, which never changes.
             NotFoundError: There is none by that id.
+            GoneError: It was removed.
+            ConflictError: It is being removed, and was to be let in again or changed after that began.
             DatabaseDownError: PostgreSQL does not answer.
         """
         if tenant_id == PLATFORM_TENANT:
@@ -118,11 +125,13 @@ class TenantService:
         async with self._database.control_session() as connection:
             old = _found(await get_tenant(connection, tenant_id, lock=True), tenant_id)
             new = change(old)
+            _check_offboarding(old, new)
             tenant = await update_tenant(connection, tenant_id, new.name, new.settings, suspended=new.suspended)
-        await self._announce()
+        await self.announce()
         return tenant
 
-    async def _announce(self) -> None:
+    async def announce(self) -> None:
+        """Let this process know of a change now."""
         # What is committed is committed: should this look fail, the next poll brings it.
         with suppress(UnavailableError):
             await self._directory.refresh()
@@ -137,7 +146,18 @@ class TenantService:
         return self._cursors.encode(Position(backwards=backwards, occurred_us=0, seq=item.key), _LISTING)
 
 
+def _check_offboarding(old: Tenant, new: Changes) -> None:
+    if old.offboarding is None:
+        return
+    if old.offboarding.begun_at is not None:
+        raise ConflictError(f"the removal of the tenant {old.id} has begun: it changes no more")
+    if not new.suspended:
+        raise ConflictError(f"the tenant {old.id} is to be removed: restore it first, which lets it in again, too")
+
+
 def _found(tenant: Tenant | None, tenant_id: str) -> Tenant:
     if tenant is None:
         raise NotFoundError(f"there is no tenant {tenant_id}")
+    if tenant.offboarding is not None and (removed := gone(tenant_id, tenant.offboarding)) is not None:
+        raise GoneError(removed)
     return tenant

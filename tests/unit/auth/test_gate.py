@@ -1,4 +1,4 @@
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 import pytest_asyncio
@@ -11,11 +11,18 @@ from tallystick.auth.model import Principal, Role
 from tallystick.auth.operations import (
     APPEND_EVENT,
     CREATE_TENANT,
+    FETCH_EXPORT,
     LIST_EVENTS,
+    LIST_EXPORTS,
+    LIST_JOBS,
     LIST_TENANTS,
     OPERATIONS,
     PUBLIC,
+    READ_EXPORT,
+    READ_JOB,
     READ_TENANT,
+    REMOVE_TENANT,
+    RESTORE_TENANT,
     UPDATE_TENANT,
     Operation,
     Realm,
@@ -27,7 +34,7 @@ from tallystick.auth.scopes import parse_scopes
 from tallystick.auth.tenancy import PLATFORM_TENANT, TenantState
 from tallystick.auth.verifier import TokenVerifier
 from tallystick.database.pools import Database
-from tallystick.errors import ForbiddenError, InvalidError, NotFoundError, RateLimitedError
+from tallystick.errors import ForbiddenError, GoneError, InvalidError, NotFoundError, RateLimitedError
 from tallystick.query.ast import Equals, Everything
 from tallystick.settings import AuthSettings, DatabaseSettings, RateSettings
 from tokens import principal
@@ -46,6 +53,7 @@ class Tenants:
             "acme": state("acme"),
             "other": state("other"),
             "asleep": state("asleep", suspended=True),
+            "gone": replace(state("gone", suspended=True), removing=True, gone="it went"),
             PLATFORM_TENANT: state(PLATFORM_TENANT),
         }
     )
@@ -105,11 +113,23 @@ async def test_a_platform_admin_may_do_everything_in_a_live_tenant(gate: Gate, o
 async def test_in_a_suspended_tenant_a_platform_admin_can_only_see_to_the_tenant(
     gate: Gate, operation: Operation
 ) -> None:
-    if operation in (READ_TENANT, UPDATE_TENANT):
+    seen_to = (READ_TENANT, UPDATE_TENANT, REMOVE_TENANT, RESTORE_TENANT, LIST_JOBS, READ_JOB)
+    if operation in (*seen_to, LIST_EXPORTS, READ_EXPORT, FETCH_EXPORT):
         assert (await gate.authorise(PLATFORM_ADMIN, operation, "asleep")).tenant.suspended
     else:
         with pytest.raises(ForbiddenError, match="suspended"):
             await gate.authorise(PLATFORM_ADMIN, operation, "asleep")
+
+
+@pytest.mark.parametrize("operation", [each for each in OPERATIONS.values() if each.realm is Realm.TENANT])
+async def test_of_a_removed_tenant_a_platform_admin_sees_its_jobs_alone(gate: Gate, operation: Operation) -> None:
+    if operation in (LIST_JOBS, READ_JOB):
+        assert (await gate.authorise(PLATFORM_ADMIN, operation, "gone")).tenant.removing
+    else:
+        with pytest.raises(GoneError, match="it went"):
+            await gate.authorise(PLATFORM_ADMIN, operation, "gone")
+    with pytest.raises(ForbiddenError):
+        await gate.authorise(principal(tenants=frozenset({"gone"})), operation, "gone")
 
 
 @pytest.mark.parametrize("tenant", ["nowhere", PLATFORM_TENANT, "", "\x00"])
