@@ -82,7 +82,8 @@ postman: setup ## Run the Postman collection against the running instance
 	@$(BIN)/python scripts/run_postman.py
 
 .PHONY: check
-check: lint secrets audit ## What CI runs: format, lint, types, imports, secrets, audit, tests with coverage
+check: setup ## What CI runs: format, lint, types, imports, secrets, audit, tests with coverage
+	@$(MAKE) --no-print-directory -j3 lint secrets audit
 	@$(BIN)/pytest -n auto --dist worksteal --cov --cov-report=term $(TESTS)
 
 .PHONY: lock
