@@ -104,7 +104,7 @@ def postgres() -> Generator[EmbeddedPostgres]:
         server.wait_ready(60, lambda: process.poll() is None)
         yield server
         server.stop("immediate")
-        process.wait()
+        process.wait(60)
     finally:
         shutil.rmtree(state)
 
