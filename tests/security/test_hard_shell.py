@@ -5,6 +5,7 @@ import base64
 import gzip
 import json
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -130,6 +131,62 @@ async def test_a_head_that_is_too_large_is_refused(live: LiveDoor) -> None:
 
 
 _CHUNKED = "transfer-encoding: chunked"
+
+
+async def held(url: str, *pieces: bytes) -> bytes:
+    """What is answered where pieces are sent one by one, each when something was answered to those before."""
+    server = urlsplit(url)
+    reader, writer = await asyncio.open_connection(server.hostname, server.port)
+    try:
+        async with asyncio.timeout(DEADLINE):
+            answered = b""
+            for piece in pieces:
+                writer.write(piece)
+                await writer.drain()
+                answered += await reader.read(4096)
+            return answered + await reader.read()
+    finally:
+        writer.close()
+
+
+async def test_a_connection_that_was_answered_is_not_held(settings: Settings) -> None:
+    hurried = settings.model_copy(update={"api": ApiSettings(head_timeout=1)})
+    async with live_door(hurried) as live:
+        token = live.door.bearer()
+        whole = head("/healthz", token) + b"\r\n"
+        lasting = b"POST /api/v1/logs HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n"
+        for first, then in ((whole, b"\r\n"), (lasting, b"{")):
+            answered = await held(live.url, first, then)
+            assert answered.count(b"HTTP/1.1") == 1
+
+
+async def test_a_trailer_is_no_header(live: LiveDoor) -> None:
+    bearer = f"authorization: {live.door.bearer()['authorization']}"
+    lines = ("POST /api/v1/logs HTTP/1.1", "host: x", "content-type: application/json", _CHUNKED, "connection: close")
+    body = json.dumps(event()).encode()
+    sent = "\r\n".join(lines).encode() + f"\r\n\r\n{len(body):x}\r\n".encode() + body
+    answered = await spoken(live.url, sent + f"\r\n0\r\n{bearer}\r\n\r\n".encode())
+    assert answered.startswith(b"HTTP/1.1 401")
+
+
+async def test_trailers_without_end_are_given_up(live: LiveDoor) -> None:
+    begun = f"POST /api/v1/logs HTTP/1.1\r\nhost: x\r\n{_CHUNKED}\r\n\r\n0\r\n".encode()
+    server = urlsplit(live.url)
+    reader, writer = await asyncio.open_connection(server.hostname, server.port)
+    try:
+        async with asyncio.timeout(DEADLINE):
+            writer.write(begun)
+            assert (await reader.read(12)) == b"HTTP/1.1 401"
+            (kept,) = [each for each in live.server.server_state.connections if isinstance(each, HeadBoundProtocol)]
+            with suppress(ConnectionError):
+                for _ in range(100):
+                    writer.write(b"x-more: " + b"x" * 100_000 + b"\r\n")
+                    await writer.drain()
+                await reader.read()
+        assert len(kept.headers) == 2
+        assert kept.transport.is_closing()
+    finally:
+        writer.close()
 
 
 @pytest.mark.parametrize(

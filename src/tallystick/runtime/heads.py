@@ -1,6 +1,7 @@
-"""Bounds the head of a request, in bytes and in the time it may take: uvicorn bounds neither.
+"""Bounds what a client sends beside bodies, in bytes and in the time it may take: uvicorn bounds neither.
 
-A client that sends a head a byte a minute holds a connection, one that never ends it holds memory.
+A client that sends a head a byte a minute holds a connection, one that never ends it holds memory. So do trailers,
+which follow a body in chunks, and a body that goes on when its request is answered.
 """
 
 import asyncio
@@ -10,7 +11,10 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 MOST_BYTES: Final = 64 * 1024
-"""Largest request line with its headers. What arrives in one piece may be as large as that piece is."""
+"""Largest request line with its headers, and most that is taken between them and a body, or after it.
+
+What arrives in one piece may be as large as that piece is.
+"""
 
 _TIMED_OUT: Final = (408, "Request Timeout", "the head of the request did not arrive in time")
 _TOO_LARGE: Final = (431, "Request Header Fields Too Large", "the head of a request may have 64 KiB")
@@ -29,12 +33,13 @@ class HeadConfig(uvicorn.Config):
 
 
 class HeadBoundProtocol(HttpToolsProtocol):
-    """Uvicorn's HTTP/1.1 protocol that gives up a head which is too large or takes too long.
+    """Uvicorn's HTTP/1.1 protocol that gives up a head which is too large or takes too long, and passes over trailers.
 
     A head that arrives in one piece, as nearly all do, costs no timer.
 
     Attributes:
-        waiting: Runs out while a head is awaited or under way.
+        waiting: Runs out while a head is awaited or under way, and while what arrives belongs to no request that is
+            being answered.
     """
 
     def __init__(self, config: uvicorn.Config, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as uvicorn has it
@@ -42,7 +47,9 @@ class HeadBoundProtocol(HttpToolsProtocol):
         self._patience = config.head_timeout if isinstance(config, HeadConfig) else None
         self.waiting: asyncio.TimerHandle | None = None
         self._in_head = False
-        self._head_bytes = 0
+        self._useful = False
+        self._other_bytes = 0
+        self._upgraded = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Begin a connection, and wait for its first head."""
@@ -55,27 +62,53 @@ class HeadBoundProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take what arrived, unless it is of a head that has had its bytes."""
+        """Take what arrived, unless too much came that is neither a whole head nor of a body."""
+        self._useful = False
         super().data_received(data)
-        if not self._in_head:
+        if self._upgraded:
             return
-        self._head_bytes += len(data)
-        if self._head_bytes > MOST_BYTES:
+        self._other_bytes = 0 if self._useful else self._other_bytes + len(data)
+        if self._other_bytes > MOST_BYTES:
             self._give_up(*_TOO_LARGE)
-        elif self.waiting is None:
+        elif self.waiting is None and (self._in_head or self._idle):
             self._wait()
+
+    def handle_websocket_upgrade(self) -> None:
+        """Leave the connection to the protocol of WebSockets."""
+        self._upgraded = True
+        super().handle_websocket_upgrade()
 
     def on_message_begin(self) -> None:
         """Begin a head."""
         super().on_message_begin()
         self._in_head = True
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header. What comes after the head is a trailer, which must not pass for one (RFC 9110 §6.5.1)."""
+        if self._in_head:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         """End a head."""
         self._in_head = False
-        self._head_bytes = 0
+        self._useful = True
         self._stop_waiting()
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of a body."""
+        self._useful = True
+        super().on_body(body)
+
+    @property
+    def _cycle(self) -> "RequestResponseCycle | None":
+        """The last request; None before the first, whatever is declared."""
+        return cast("RequestResponseCycle | None", self.cycle)
+
+    @property
+    def _idle(self) -> bool:
+        """Whether no request is being answered."""
+        return self._cycle is None or self._cycle.response_complete
 
     def _wait(self) -> None:
         if self._patience is not None:
@@ -99,8 +132,7 @@ class HeadBoundProtocol(HttpToolsProtocol):
         self._stop_waiting()
         if self.transport.is_closing():
             return
-        cycle = cast("RequestResponseCycle | None", self.cycle)  # None before the first request, whatever is declared
-        if cycle is None or cycle.response_complete:
+        if self._idle:
             head = f"HTTP/1.1 {status} {phrase}\r\ncontent-type: text/plain; charset=utf-8\r\n"
             rest = f"content-length: {len(told)}\r\nconnection: close\r\n\r\n{told}"
             self.transport.write((head + rest).encode())
