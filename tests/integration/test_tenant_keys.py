@@ -37,6 +37,7 @@ class Ring:
         self._ring = LocalKeyRing(keys)
         self.unwrapped = 0
         self.down = False
+        self.disabled: str | None = None
         self.gate = asyncio.Event()
         self.gate.set()
 
@@ -50,6 +51,8 @@ class Ring:
     async def unwrap(self, wrapped: Wrapped, context: Mapping[str, str]) -> bytes:
         self.unwrapped += 1
         self._refuse()
+        if wrapped.master_key_id == self.disabled:
+            raise KeysDownError("disabled")
         await self.gate.wait()
         return await self._ring.unwrap(wrapped, context)
 
@@ -179,6 +182,20 @@ async def test_a_ring_that_is_down_is_told_to_who_needs_it_and_asked_again_soon(
     now[0] = 400
     with pytest.raises(KeysDownError):
         await store.load("acme")
+
+
+async def test_a_master_key_that_is_disabled_keeps_only_those_waiting_whom_it_wraps(
+    database: Database, ring: Ring, folder: Path
+) -> None:
+    await keys_of(database, ring).of("acme")
+    former = await ring.active_id()
+    rotate_file(folder, KeyKind.MASTER)
+    await keys_of(database, ring).of("other")
+    store = DataKeyStore(database, ring, 300, lambda: 0.0)
+    ring.disabled = former
+    with pytest.raises(KeysDownError):
+        await store.load("acme")
+    assert (await store.load("other")).tenant_id == "other"
 
 
 async def test_a_slow_ring_holds_no_connection(database: Database, ring: Ring) -> None:

@@ -26,7 +26,8 @@ _MOST_HELD: Final = 10_000
 """Unwrapped keys that a process holds; those unwrapped longest ago are dropped."""
 
 _DOWN_SECONDS: Final = 1.0
-"""So long after it did not answer, the ring is not asked again: those who wait for it would be ever more."""
+"""So long after it did not answer for a master key, the ring is not asked again for that one: those who wait for it
+would be ever more. For others it is: a key that is disabled alone is no reason to let other tenants wait."""
 
 _LOST: Final = "see the runbook on lost keys (docs/runbooks/lost-keys.md)"
 
@@ -58,7 +59,7 @@ class DataKeyStore:
         self._clock = clock
         self._unwrapped: OrderedDict[tuple[str, str], _Unwrapped] = OrderedDict()
         self._asking = asyncio.Semaphore(_AT_ONCE)
-        self._down_until = float("-inf")
+        self._down_until: dict[str, float] = {}
 
     async def load(self, tenant_id: str) -> DataKeys:
         """Read the keys of a tenant, making those that it has not.
@@ -88,12 +89,12 @@ class DataKeyStore:
             return held.key
         async with self._asking:
             asked_at = self._clock()
-            if asked_at < self._down_until:
+            if asked_at < self._down_until.get(row.wrapped.master_key_id, asked_at):
                 raise KeysDownError("the keys could not be reached a moment ago: try again", retry_after=2)
             try:
                 key = await self._ring.unwrap(row.wrapped, row.context)
             except KeysDownError:
-                self._down_until = self._clock() + _DOWN_SECONDS
+                self._down_until[row.wrapped.master_key_id] = self._clock() + _DOWN_SECONDS
                 raise
             except MasterKeyLostError as error:
                 _log.warning("data_key_lost", tenant=row.tenant_id, key=row.key_id, reason=str(error))
