@@ -35,27 +35,27 @@ class TenantKeys:
         self._held: OrderedDict[str, _Held] = OrderedDict()
         self._loading: dict[str, asyncio.Task[DataKeys]] = {}
 
-    async def of(self, tenant_id: str, key_id: str | None = None) -> DataKeys:
+    async def of(self, tenant_id: str, *key_ids: str) -> DataKeys:
         """The keys of a tenant that there is. Callers who wait for the same tenant share one reading.
 
         Args:
             tenant_id: Which.
-            key_id: A data key that is needed. Another process may have made it just now, so it is looked for before
-                what is held is said to be all.
+            key_ids: Data keys that are needed. Another process may have made one just now, so they are looked for
+                before what is held is said to be all.
 
         Raises:
             UnavailableError: They are not held, and the database or the master key's holder does not answer.
         """
         held = self._held.get(tenant_id)
         fresh = held is not None and self._clock() - held.since <= self._max_age
-        if held is not None and fresh and (key_id is None or key_id in held.keys.keys):
+        if held is not None and fresh and held.keys.keys.keys() >= set(key_ids):
             self._held.move_to_end(tenant_id)
             return held.keys
         joined = self._loading.get(tenant_id)
         # One who waits may hang up; the others still want the answer.
         keys = await asyncio.shield(joined or self._begin(tenant_id))
-        if joined is not None and key_id is not None and key_id not in keys.keys:
-            # What was joined may have begun before that key was made.
+        if joined is not None and not keys.keys.keys() >= set(key_ids):
+            # What was joined may have begun before one of them was made.
             keys = await asyncio.shield(self._begin(tenant_id))
         return keys
 

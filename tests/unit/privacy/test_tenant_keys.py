@@ -113,3 +113,13 @@ async def test_what_is_older_than_its_age_is_not_used_when_it_cannot_be_read_aga
     loader.down, now[0] = True, 6
     with pytest.raises(UnavailableError):
         await tenants.of("acme")
+
+
+async def test_all_keys_that_are_needed_are_looked_for_in_one_reading() -> None:
+    loader = Loader()
+    tenants = TenantKeys(loader.load, 5)
+    await tenants.of("acme")
+    loader.newest = 3
+    found = await tenants.of("acme", "k-2", "k-3", *(f"never-{number}" for number in range(50)))
+    assert set(found.keys) == {"k-1", "k-2", "k-3"}
+    assert len(loader.asked) == 2
