@@ -173,6 +173,42 @@ async def test_a_partition_stays_where_something_of_it_lives_on(
     assert len(await left(owner, log.log_id)) == 61
 
 
+async def test_what_was_stored_for_a_job_that_ended_is_not_relied_upon(
+    database: Database, owner: Connection, tmp_path: Path
+) -> None:
+    log, _, _ = await scene(owner)
+    orders = Orders((await make_job(owner, log.tenant_id)).id, "retention")
+    remover = make_remover(database, tmp_path)
+    async with database.worker_session() as connection:
+        partition = (await find_partitions(connection, datetime.now(UTC)))[0]
+    prepared = "select count(*) from tallystick.leaving"
+    one, other, late = (remover.prepare_drop(partition, log, orders) for _ in range(3))
+    for each in (one, other, late):
+        assert (await anext(each)).name == "leaves stored"
+    for each in (one, other):  # two workers that both have the job
+        assert [step.name for step in await all_of(each)] == ["partition prepared"]
+    assert await owner.fetchval(prepared) == 1
+    await owner.execute("delete from tallystick.leaving")
+    await owner.execute("update tallystick.jobs set state = 'failed' where id::text = $1", orders.job_id)
+    with pytest.raises(OthersRemovedError):  # its object is tidied up as nobody's
+        await all_of(late)
+    assert await owner.fetchval(prepared) == 0
+
+
+async def test_a_log_that_was_emptied_meanwhile_is_not_prepared(
+    database: Database, owner: Connection, tmp_path: Path
+) -> None:
+    log, _, begin = await scene(owner)
+    orders = Orders((await make_job(owner, log.tenant_id)).id, "retention")
+    remover = make_remover(database, tmp_path)
+    async with database.worker_session() as connection:
+        partition = (await find_partitions(connection, datetime.now(UTC)))[0]
+    await all_of(remover.remove_before(log, begin + timedelta(days=1), orders))
+    await all_of(remover.prepare_drop(partition, log, orders))
+    assert await owner.fetchval("select count(*) from tallystick.leaving") == 0
+    assert await remover.drop(partition, orders, None) == 0
+
+
 async def test_who_holds_the_table_is_not_waited_for(database: Database, owner: Connection) -> None:
     begin = await partitions_back(owner, 1)
     log_id = await make_log(owner)

@@ -38,7 +38,7 @@ class FollowersBehindError(UnavailableError):
 
 
 class OthersRemovedError(UnavailableError):
-    """Somebody else removed the same events meanwhile: what is left is to be read anew."""
+    """Somebody else removed the same events meanwhile, or ended the job: what is left is to be read anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +180,7 @@ class Remover:
         """Store the leaf hashes of what a partition holds of a log, unless that was done.
 
         Raises:
+            OthersRemovedError: The job has ended meanwhile, so that nobody keeps what was stored.
             DatabaseDownError: PostgreSQL does not answer.
             ObjectsDownError: The object store does not answer.
         """
@@ -190,7 +191,11 @@ class Remover:
         key = f"{folder_of(log.tenant_id)}/{log.log_id}/{orders.job_id}/{secrets.token_hex(8)}"
         await self._objects.put(key, self._all_pieces(partition, log.log_id, runs), synced=True)
         yield Step("leaves stored")
-        async with self._database.worker_session() as connection:
+        if not runs:  # a cleanup has taken all of it meanwhile
+            return
+        async with self._database.worker_session() as connection, connection.transaction():
+            if not await queries.keep_running(connection, orders.job_id):
+                raise OthersRemovedError("the job that removes has ended meanwhile")
             await queries.note_prepared(connection, partition, log.log_id, runs, orders.job_id, key)
         yield Step("partition prepared")
 

@@ -158,10 +158,19 @@ async def is_prepared(connection: Connection, partition: Partition, log_id: int)
     )
 
 
+async def keep_running(connection: Connection, job_id: str) -> bool:
+    """Keep the end of a job from being recorded until the transaction ends; false where it does not run any more.
+
+    What an ended job stored of leaf hashes and no row names is tidied up.
+    """
+    statement = "select true from tallystick.jobs where id = $1::text::uuid and state = 'running' for share"
+    return await connection.fetchval(statement, job_id) is True
+
+
 async def note_prepared(
     connection: Connection, partition: Partition, log_id: int, runs: Sequence[tuple[int, int]], job_id: str, key: str
 ) -> None:
-    """Note that the leaf hashes of what a partition holds of a log are stored.
+    """Note that the leaf hashes of what a partition holds of a log are stored, unless another worker did so.
 
     Args:
         connection: Of the worker role.
@@ -175,7 +184,8 @@ async def note_prepared(
         """
         insert into tallystick.leaving (begins, log_id, first_seq, last_seq, seqs, job_id, leaves)
         select $1, $2, min(first), max(last), range_agg(int8range(first, last, '[]')), $5::text::uuid, $6
-          from unnest($3::bigint[], $4::bigint[]) as run (first, last)""",
+          from unnest($3::bigint[], $4::bigint[]) as run (first, last)
+            on conflict do nothing""",
         partition.begins,
         log_id,
         [first for first, _ in runs],
