@@ -13,11 +13,14 @@ from tallystick.query.timestamps import format_milliseconds
 Phase = Literal["intent", "outcome", "refused"]
 Result = Literal["completed", "aborted", "failed"]
 
-_LONGEST: Final = 1_024
-"""Characters of one value that are kept: what people send in a `q` may be anything."""
+_LONGEST: Final = 2_048
+"""Characters of one value that are kept: all of a `q`, so that nobody hides in it what they look for."""
 
-_MOST_VALUES: Final = 50
-_MOST_CHARACTERS: Final = 8_192
+_MOST_VALUES: Final = 100
+"""Values side by side that are kept: all that a filter may have, for the same reason."""
+
+_MOST_CHARACTERS: Final = 32_768
+_USER_AGENT: Final = 1_024
 _DEEPEST: Final = 6
 _IDENTITY: Final = 256
 _RESOURCE: Final = 512
@@ -120,7 +123,7 @@ def access_event(
         "user_id": _cut(actor.subject, _IDENTITY),
         "request_id": _cut(actor.request_id, _IDENTITY),
         "ip_address": actor.ip_address,
-        "user_agent": _cut(actor.user_agent, _LONGEST),
+        "user_agent": _cut(actor.user_agent, _USER_AGENT),
         "severity": severity,
         **changed,
         "metadata": {name: value for name, value in about.items() if value is not None},
@@ -144,9 +147,18 @@ def bounded(asked: Mapping[str, object]) -> dict[str, object]:
     """What was asked for, without what would make the record of a request many times the request.
 
     A value that was given once stands by itself. Long texts are cut and end in `…` then, which also stands for all
-    that has no place any more: beyond so many values side by side, so deep, or so much in all.
+    that has no place any more: beyond so many values side by side, so deep, or so much in all. What has several values
+    comes last, so that nobody pushes anything else out by many of them.
     """
-    return _members(asked, _Room(_MOST_CHARACTERS), 0)
+    return _members(dict(sorted(asked.items(), key=lambda member: _is_many(member[1]))), _Room(_MOST_CHARACTERS), 0)
+
+
+def _is_many(value: object) -> bool:
+    return (
+        isinstance(value, Mapping | Sequence)
+        and not isinstance(value, str)
+        and len(cast("Sequence[object]", value)) > 1
+    )
 
 
 @dataclass(slots=True)
