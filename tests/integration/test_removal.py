@@ -1,5 +1,6 @@
 """Removal: leaf hashes first, then the events, in batches, and only what everybody has passed."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ from tallystick.log.removal import Doomed, FollowersBehindError, OthersRemovedEr
 from tallystick.log.removal_queries import Leaf, Orders, find_partitions
 from tallystick.log.source import LogSource
 from tallystick.query.timestamps import moment
+from tallystick.stats.removal_queries import hold_cursor
 
 
 async def scene(owner: Connection, days: int = 3, a_day: int = 20) -> tuple[Doomed, list[Put], datetime]:
@@ -96,6 +98,31 @@ async def test_who_removes_beside_another_begins_anew(database: Database, owner:
     with pytest.raises(OthersRemovedError):
         await all_of(remover.remove(log, leaves, orders, beside))
     assert await left(owner, log.log_id) == list(range(2, 60))
+
+
+async def test_two_who_remove_from_a_log_do_not_wait_for_each_other(
+    database: Database, owner: Connection, tmp_path: Path
+) -> None:
+    log, events, _ = await scene(owner)
+    orders = Orders((await make_job(owner, log.tenant_id)).id, "debug")
+    leaves = [Leaf(each.seq, moment(each.received_us), each.leaf_hash) for each in events[:5]]
+
+    async def beside(connection: Pooled, batch: Sequence[Leaf]) -> None:
+        await hold_cursor(connection, "rollups", log.log_id)
+
+    async with owner.transaction():
+        await owner.execute("select pg_advisory_xact_lock(hashtext('tallystick.removal'), $1)", log.log_id)
+        removing = asyncio.create_task(all_of(make_remover(database, tmp_path).remove(log, leaves, orders, beside)))
+        async with asyncio.timeout(20):
+            while not await owner.fetchval(  # noqa: ASYNC110  # a lock gives no signal
+                "select count(*) from pg_locks join pg_database on pg_database.oid = database"
+                " where datname = current_database() and locktype = 'advisory' and not granted"
+            ):
+                await asyncio.sleep(0.01)
+        # What whoever has the log takes next.
+        await owner.execute("set local lock_timeout = '100ms'")
+        await owner.execute("select from tallystick.cursors where log_id = $1 for share", log.log_id)
+    assert sum(step.events for step in await removing) == 5
 
 
 @pytest.mark.parametrize("state", ["succeeded", "queued"])

@@ -168,6 +168,7 @@ class Remover:
         try:
             async with self._database.worker_session() as connection, connection.transaction():
                 if beside is not None:
+                    await queries.hold_log(connection, log_id)  # as `remove_events` does, before it asks for cursors
                     await beside(connection, batch)
                 removed = await queries.remove_events(connection, log_id, batch, self._followers, orders, key)
                 if beside is not None and removed < len(batch):
