@@ -78,7 +78,7 @@ def test_the_root_logger_is_left_alone_by_importing() -> None:
 
 
 def test_no_data_key_is_written_even_at_debug() -> None:
-    key = b"0123456789abcdef0123456789abcdef"
+    key = b"0123456789abcdef0123456789abcdef"  # pragma: allowlist secret
     code = (
         "import asyncio\n"
         "from tallystick.adapters.kms import KmsKeyRing\n"
