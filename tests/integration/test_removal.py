@@ -107,7 +107,7 @@ async def test_two_who_remove_from_a_log_do_not_wait_for_each_other(
     orders = Orders((await make_job(owner, log.tenant_id)).id, "debug")
     leaves = [Leaf(each.seq, moment(each.received_us), each.leaf_hash) for each in events[:5]]
 
-    async def beside(connection: Pooled, batch: Sequence[Leaf]) -> None:
+    async def beside(connection: Pooled, _: Sequence[Leaf]) -> None:
         await hold_cursor(connection, "rollups", log.log_id)
 
     async with owner.transaction():

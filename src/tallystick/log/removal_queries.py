@@ -76,8 +76,10 @@ async def passed_by(connection: Connection, log_id: int, followers: Sequence[str
 
 
 async def hold_log(connection: Connection, log_id: int) -> None:
-    """Let nobody else remove anything of a log until the transaction ends: before any of its cursors is held, since
-    two who took those and the log in another order would wait for each other.
+    """Let nobody else remove anything of a log until the transaction ends.
+
+    To be called before any of its cursors is held: two who took those and the log in another order would wait for each
+    other.
     """
     await connection.execute("select pg_advisory_xact_lock_shared(hashtext('tallystick.removal'))")
     await connection.execute("select pg_advisory_xact_lock(hashtext('tallystick.removal'), $1)", log_id)
