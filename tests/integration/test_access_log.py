@@ -3,14 +3,21 @@
 import asyncio
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from access_events import awaited, outcomes, recorded
 from appending import append
 from conftest import Connection
 from doors import Door, open_door
 from factories import event
+from tallystick.access_log.backlog import AccessMetrics
+from tallystick.access_log.model import Actor, Deed
+from tallystick.access_log.service import AccessLog
 from tallystick.auth.tenancy import PLATFORM_TENANT
+from tallystick.database.pools import Database
+from tallystick.errors import UnavailableError
 from tallystick.settings import Settings
+from tallystick.tenants.directory import TenantDirectory
 
 LOGS, ACCESS = "/api/v1/logs", "/api/v1/access-logs"
 
@@ -221,3 +228,23 @@ async def test_what_was_held_back_is_told_when_the_process_stops(settings: Setti
     found = await recorded(owner, phase="refused")
     assert [each["metadata"]["count"] for each in found] == [1, 3]
     assert len(await recorded(owner, phase="outcome")) == 1
+
+
+async def test_what_takes_longer_than_tenants_are_known_for_has_its_outcome(
+    door: Door, database: Database, owner: Connection
+) -> None:
+    now = [0.0]
+    directory = TenantDirectory(database, 5, lambda: now[0])
+    await directory.refresh()
+    log = AccessLog(door.services.writer, directory, AccessMetrics(CollectorRegistry()))
+    actor, deed = Actor("tallystick:cli", "ada"), Deed("keys rotate", "keys.rotate", "tenant", "acme")
+    async with log.running(), log.act(actor, deed, "acme"):
+        now[0] = 60
+    intent, outcome = await recorded(owner)
+    assert outcome["metadata"]["intent"] == intent["id"]
+
+
+async def test_what_has_no_log_is_not_done(door: Door) -> None:
+    deed = Deed("worker", "logs.remove", "log", "events")
+    with pytest.raises(UnavailableError):
+        await door.services.access_log.intend(Actor("tallystick:worker", "x"), deed, []).durable()

@@ -100,7 +100,7 @@ class RequestRecord:
             return
         await self.durable()
         if not self._goes_on:
-            self._outcome("completed", await self._log.places(*self._concerns))
+            self._outcome("completed", await self._log.further_places(*self._concerns))
 
     async def failed(self, error: Exception) -> None:
         """See `Record`. An error tells something, too, so it leaves when the intent is durable."""

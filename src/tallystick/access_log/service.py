@@ -52,6 +52,8 @@ class Intent:
         Raises:
             UnavailableError: It cannot be: nothing may be done or told.
         """
+        if not self._appends:
+            raise UnavailableError("there is no access log where it could be recorded, so it is not done")
         await asyncio.wait(self._appends)
         for append in self._appends:
             append.result()
@@ -149,6 +151,13 @@ class AccessLog:
         """
         return await self.places(PLATFORM_TENANT) if tenant.removing else [place_of(tenant)]
 
+    async def further_places(self, *tenant_ids: str) -> list[Place]:
+        """The same for an outcome: what was done is done, and is told at least where its intent is."""
+        try:
+            return await self.places(*tenant_ids)
+        except UnavailableError:
+            return []
+
     def intend(self, actor: Actor, deed: Deed, places: Sequence[Place]) -> Intent:
         """Begin to record that somebody is about to do something.
 
@@ -198,4 +207,4 @@ class AccessLog:
             intent.outcome("failed", {**told, "problem": problem})
             raise
         # Looked up anew: a tenant that was made meanwhile is to know who made it.
-        intent.outcome("completed", told, await self.places(*tenant_ids))
+        intent.outcome("completed", told, await self.further_places(*tenant_ids))
