@@ -1,7 +1,7 @@
 """Small JSON bodies: read within a limit, parsed strictly, and fitted to a schema."""
 
 from collections.abc import Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 from starlette.requests import Request
@@ -13,6 +13,13 @@ from tallystick.log.tree import escape_pointer
 
 MAX_BYTES = 64 * 1024
 """Largest body of a request that changes one thing."""
+
+_WORDINGS: Final = {
+    "missing": "is required",
+    "extra_forbidden": "is no member of this body: leave it out",
+    "string_pattern_mismatch": "must be of the form {pattern}",
+}
+"""What pydantic's error types are called here."""
 
 Fitted = TypeVar("Fitted")
 
@@ -57,4 +64,8 @@ def fit(schema: TypeAdapter[Fitted], value: object, at: str = "") -> Fitted:
 def _flaw(detail: Mapping[str, Any], at: str) -> Flaw:
     steps = cast("tuple[str | int, ...]", detail["loc"])
     pointer = at + "".join(f"/{escape_pointer(step)}" for step in steps)
-    return Flaw(str(detail["msg"]).removeprefix("Value error, "), pointer)
+    wording = _WORDINGS.get(detail["type"])
+    said = (
+        str(detail["msg"]).removeprefix("Value error, ") if wording is None else wording.format(**detail.get("ctx", {}))
+    )
+    return Flaw(said, pointer)

@@ -1,6 +1,8 @@
 import gzip
+from typing import Annotated
 
 import pytest
+from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter
 from starlette.requests import Request
 from starlette.types import Message
 
@@ -10,7 +12,7 @@ from tallystick.errors import (
     TooLargeError,
     UnsupportedMediaError,
 )
-from tallystick.tenants.bodies import MAX_BYTES, read_json
+from tallystick.tenants.bodies import MAX_BYTES, fit, read_json
 
 
 def request(*chunks: bytes, **headers: str) -> Request:
@@ -68,3 +70,22 @@ async def test_what_is_no_small_json_is_refused(body: bytes, error: type[Tallyst
 async def test_another_type_or_coding_is_refused(headers: dict[str, str]) -> None:
     with pytest.raises(UnsupportedMediaError):
         await read_json(request(b"{}", **headers), 20)
+
+
+class Order(BaseModel):
+    """A body."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str
+    place: Annotated[str, StringConstraints(pattern="^/[a-z]+$")]
+
+
+def test_each_flaw_says_what_to_mend_at_its_place() -> None:
+    with pytest.raises(InvalidError) as caught:
+        fit(TypeAdapter(Order), {"place": "nowhere", "more": 1}, "/order")
+    assert {(flaw.pointer, flaw.detail) for flaw in caught.value.flaws} == {
+        ("/order/reason", "is required"),
+        ("/order/place", "must be of the form ^/[a-z]+$"),
+        ("/order/more", "is no member of this body: leave it out"),
+    }
