@@ -2,6 +2,7 @@
 
 import asyncio
 import stat
+import threading
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,35 @@ async def test_what_a_killed_upload_left_in_a_folder_is_removed(tmp_path: Path) 
     assert await objects.unfinished("tenants") == [f"{FOLDER}/a"]
     await objects.abort(f"{FOLDER}/a")
     assert not left.parent.exists()
+
+
+async def test_folders_that_go_meanwhile_are_passed_over(tmp_path: Path) -> None:
+    objects = Objects.from_settings(ObjectSettings(), tmp_path)
+    ended = threading.Event()
+
+    def come_and_go() -> None:
+        folders = [tmp_path / "objects" / "tenants" / str(number) / "exports" for number in range(20)]
+        while not ended.is_set():
+            for folder in folders:
+                folder.mkdir(parents=True)
+            for folder in folders:
+                folder.rmdir()
+                folder.parent.rmdir()
+
+    coming = asyncio.create_task(asyncio.to_thread(come_and_go))
+    try:
+        for _ in range(1_000):
+            assert await objects.unfinished("tenants") == []
+    finally:
+        ended.set()
+        await coming
+
+
+async def test_a_folder_that_cannot_be_looked_into_is_a_store_that_is_down(tmp_path: Path) -> None:
+    objects = Objects.from_settings(ObjectSettings(), tmp_path)
+    (tmp_path / "objects" / "tenants").mkdir()
+    with pytest.raises(ObjectsDownError):
+        await objects.unfinished("tenants/" + "x" * 300)  # longer than a name may be
 
 
 async def test_what_a_killed_upload_left_in_a_bucket_is_removed(s3_url: str, tmp_path: Path) -> None:

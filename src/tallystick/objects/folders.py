@@ -46,6 +46,12 @@ def sync(folder: Path, key: str) -> None:
             os.close(opened)
 
 
+def _unless_gone(error: OSError) -> None:
+    """Pass over a folder that went while its parent was looked at: the last object of a folder takes it along."""
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error
+
+
 class FolderUploads:
     """Uploads into a folder that nobody will finish.
 
@@ -68,8 +74,12 @@ class FolderUploads:
         await asyncio.to_thread(self._abort, key)
 
     def _keys(self, prefix: str) -> Sequence[str]:
-        found = (_PART.fullmatch(str(file.relative_to(self._folder))) for file in (self._folder / prefix).rglob("*#*"))
-        return sorted({match[1] for match in found if match})
+        files = (
+            str(Path(parent, name).relative_to(self._folder))
+            for parent, _, names in os.walk(self._folder / prefix, onerror=_unless_gone)
+            for name in names
+        )
+        return sorted({match[1] for file in files if (match := _PART.fullmatch(file))})
 
     def _abort(self, key: str) -> None:
         file = self._folder / key

@@ -125,9 +125,10 @@ class Objects:
             await asyncio.shield(self._give_up(key))
             raise
         if self._folder is not None:
-            await asyncio.to_thread(restrict, self._folder / key)
-            if synced:
-                await asyncio.to_thread(sync, self._folder, key)
+            async with self._asking():
+                await asyncio.to_thread(restrict, self._folder / key)
+                if synced:
+                    await asyncio.to_thread(sync, self._folder, key)
         return size
 
     async def _give_up(self, key: str) -> None:
@@ -191,7 +192,8 @@ class Objects:
         Raises:
             ObjectsDownError: The store does not answer.
         """
-        return await self._uploads.keys(prefix)
+        async with self._asking():
+            return await self._uploads.keys(prefix)
 
     async def abort(self, key: str) -> None:
         """Remove what uploads left that are to be of this key.
@@ -199,7 +201,8 @@ class Objects:
         Raises:
             ObjectsDownError: The store does not answer.
         """
-        await self._uploads.abort(key)
+        async with self._asking():
+            await self._uploads.abort(key)
 
     @asynccontextmanager
     async def _asking(self, *, for_one: bool = False) -> AsyncGenerator[None]:
