@@ -116,8 +116,14 @@ async def test_killed_processes_lose_and_double_nothing(instance: Instance, requ
     assert ledger.broken > 0
     assert instance.run.database_url is not None
     connection: Connection = await asyncpg.connect(instance.run.database_url)
-    rows = await connection.fetch("select log_id, seq, leaf_hash, body from tallystick.events order by seq")
-    size = await connection.fetchval("select size from tallystick.logs where id = $1", rows[0]["log_id"])
+    log = await connection.fetchrow(
+        "select id, size from tallystick.logs where tenant_id = $1 and name = 'events'", instance.run.tenant_id
+    )
+    assert log is not None
+    log_id, size = log
+    rows = await connection.fetch(
+        "select seq, leaf_hash, body from tallystick.events where log_id = $1 order by seq", log_id
+    )
     await connection.close()
     assert [row["seq"] for row in rows] == list(range(size))
     stored: dict[str, dict[str, Any]] = {}

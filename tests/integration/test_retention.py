@@ -245,6 +245,23 @@ async def test_a_log_whose_follower_is_behind_keeps_no_other_waiting(
         await installed.assert_holds(other, events, [each for each in events if each.received_us >= since])
 
 
+async def test_a_policy_that_is_lengthened_meanwhile_saves_what_is_left(
+    database: Database, owner: Connection, tmp_path: Path
+) -> None:
+    async with _installed(database, owner, tmp_path) as installed:
+        (log_id, events), (other, _) = (await _two_logs(owner, installed)).items()
+        await policy(owner, log_id, 1)
+        await policy(owner, other, None)
+        first_day = events[0].received_us // DAY_US
+        async with aclosing(installed.retention().steps(await installed.retention_job(TODAY))) as steps:
+            async for step in steps:
+                if step.name == "batch removed":
+                    await policy(owner, log_id, None)
+        kept = [each for each in events if each.received_us // DAY_US > first_day]
+        assert kept
+        await installed.assert_holds(log_id, events, kept)
+
+
 def _text(us: int) -> str:
     return moment(us).isoformat().replace("+00:00", "Z")
 

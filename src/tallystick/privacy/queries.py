@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from tallystick.database.pools import Database
+from tallystick.database.pools import Connection, Database
 from tallystick.ports import Wrapped
 
 if TYPE_CHECKING:
@@ -80,28 +80,36 @@ async def newest_key(database: Database) -> DataKey | None:
 
 async def insert_first(database: Database, tenant_id: str, key_id: str, purpose: Purpose, wrapped: Wrapped) -> bool:
     """Keep a tenant's key; false where another was made meanwhile."""
-    inserted = await database.control_fetch(
-        """
-        insert into tallystick.data_keys (tenant_id, key_id, purpose, wrapped, master_key_id)
-        values ($1, $2, $3, $4, $5)
-            on conflict (tenant_id, purpose) where state = 'active' do nothing
-        returning true""",
-        tenant_id,
-        key_id,
-        purpose.value,
-        wrapped.content,
-        wrapped.master_key_id,
-    )
+    async with database.control_session() as connection:
+        await _hold_keys(connection, tenant_id)
+        inserted = await connection.fetchval(
+            """
+            insert into tallystick.data_keys (tenant_id, key_id, purpose, wrapped, master_key_id)
+            values ($1, $2, $3, $4, $5)
+                on conflict (tenant_id, purpose) where state = 'active' do nothing
+            returning true""",
+            tenant_id,
+            key_id,
+            purpose.value,
+            wrapped.content,
+            wrapped.master_key_id,
+        )
     return bool(inserted)
+
+
+async def _hold_keys(connection: Connection, tenant_id: str) -> None:
+    """Let nobody else make a key of a tenant until the transaction ends.
+
+    Of two who replace a key each would retire the same, and who makes the first key between retiring and making would
+    have the other refused.
+    """
+    await connection.execute("select pg_advisory_xact_lock(hashtextextended('tallystick keys ' || $1, 0))", tenant_id)
 
 
 async def replace_active(database: Database, tenant_id: str, key_id: str, purpose: Purpose, wrapped: Wrapped) -> bool:
     """Retire the active key of a purpose, and make this one the active one; false where there is no such tenant."""
     async with database.control_session() as connection:
-        # Two at once would each retire the same key, and one of them be refused.
-        await connection.execute(
-            "select pg_advisory_xact_lock(hashtextextended('tallystick keys ' || $1, 0))", tenant_id
-        )
+        await _hold_keys(connection, tenant_id)
         await connection.execute(
             "update tallystick.data_keys set state = 'retired'"
             " where tenant_id = $1 and purpose = $2 and state = 'active'",

@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from time import monotonic
 from typing import Final
 
@@ -11,7 +12,7 @@ import structlog
 from tallystick.database.pools import Database
 from tallystick.jobs.model import Job, JobFailedError, Progress
 from tallystick.log import removal_queries
-from tallystick.log.removal import Doomed, FollowersBehindError, Remover, Step
+from tallystick.log.removal import BEGINNING, Doomed, FollowersBehindError, Remover, Step
 from tallystick.log.removal_queries import Orders, Partition
 from tallystick.retention import queries
 from tallystick.retention.cutting import ANNOUNCED, Cutter
@@ -92,9 +93,7 @@ class ApplyRetention:
         """
         day = _day_of(job)
         orders = Orders(job.id, RETENTION)
-        async with self._database.worker_session() as connection:
-            written = await queries.read_policies(connection)
-        policies = {each.log_id: each for each in effective(written, self._minimum, self._platform_days)}
+        policies = await self._policies()
         if (tenant_id := job.arguments.get("tenant")) is not None:
             policies = {log_id: each for log_id, each in policies.items() if each.tenant_id == tenant_id}
         async with self._database.worker_session() as connection:
@@ -108,7 +107,8 @@ class ApplyRetention:
             if policy.days is None:
                 continue
             try:
-                async for step in self._cutter.cut(_plan(policy, cutoff(day, policy.days), job)):
+                plan = _plan(policy, cutoff(day, policy.days), job)
+                async for step in self._cutter.cut(plan, partial(self._standing, policy, day)):
                     yield step
             except FollowersBehindError as error:  # the others need not wait for it
                 behind = error
@@ -116,6 +116,17 @@ class ApplyRetention:
                 _log.warning("removal_refused", log_id=policy.log_id, reason=str(error))
         if behind is not None:
             raise behind
+
+    async def _policies(self) -> dict[int, Policy]:
+        """The policies that hold now, by log."""
+        async with self._database.worker_session() as connection:
+            written = await queries.read_policies(connection)
+        return {each.log_id: each for each in effective(written, self._minimum, self._platform_days)}
+
+    async def _standing(self, policy: Policy, day: date) -> datetime:
+        """Before which moment events of a log go by the policy that it has by now: a longer one saves what is left."""
+        now = (await self._policies()).get(policy.log_id)
+        return BEGINNING if now is None or now.days is None else cutoff(day, now.days)
 
     async def _drop(
         self, partition: Partition, policies: Mapping[int, Policy], day: date, job: Job, orders: Orders

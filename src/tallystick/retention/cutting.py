@@ -1,17 +1,22 @@
 """Removes what arrived in a log before a moment, and what counts it, once every guard lets it pass."""
 
-from collections.abc import AsyncGenerator, Sequence
-from typing import Final
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Final, TypeAlias
 
 from tallystick.database.pools import Database
 from tallystick.log import removal_queries
 from tallystick.log.removal import BEGINNING, Doomed, Remover, Step
 from tallystick.log.removal_queries import Orders
-from tallystick.retention.model import Guard, Plan, Tracing
+from tallystick.retention.model import Guard, Plan, RemovalRefusedError, Trace, Tracing, midnight
 from tallystick.stats.removal import uncount_days
 
 ANNOUNCED: Final = "removal announced"
 """The step after which a removal is on record."""
+
+
+Standing: TypeAlias = Callable[[], Awaitable[datetime]]
+"""Tells the moment before which what arrived still goes: what ordered a removal may have changed since."""
 
 
 class Cutter:
@@ -40,31 +45,58 @@ class Cutter:
         for guard in self._guards:
             await guard.check(plan)
 
-    async def cut(self, plan: Plan) -> AsyncGenerator[Step]:
-        """Remove what a plan says. Nothing is recorded where there is nothing to remove.
+    async def cut(self, plan: Plan, standing: Standing | None = None) -> AsyncGenerator[Step]:
+        """Remove what a plan says, a day of arrival after the other, as long as it stands.
+
+        Nothing is recorded where there is nothing to remove.
+
+        Args:
+            plan: It. Its moment is a midnight of UTC.
+            standing: Asked before each day; without it the plan stands to its end.
 
         Raises:
-            RemovalRefusedError: A guard keeps it.
+            RemovalRefusedError: A guard keeps it, or what is left of it.
             FollowersBehindError: Of the rest, a follower has not passed anything.
             UnavailableError: Something that is needed does not answer.
         """
-        before = plan.arrived_before
-        async with self._database.log_session(plan.log_id) as connection:
-            some = await removal_queries.arrived_before(connection, -1, BEGINNING, before, 1)
         async with self._database.worker_session() as connection:
             begun = await removal_queries.removed_by(connection, plan.job_id, plan.log_id)
-        if not some and not begun.events:
-            await uncount_days(self._database, plan.log_id, before.date())
+        if await self._first_day(plan, plan.arrived_before) is None and not begun.events:
+            await uncount_days(self._database, plan.log_id, plan.arrived_before.date())
             return
         await self.check(plan)
         trace = await self._tracing.intend(plan)
         yield Step(ANNOUNCED)
-        orders = Orders(plan.job_id, plan.reason)
-        async for step in self._remover.remove_before(Doomed(plan.tenant_id, plan.log_id), before, orders):
-            yield step
-        await uncount_days(self._database, plan.log_id, before.date())
+        try:
+            async for step in self._days(plan, standing):
+                yield step
+        except RemovalRefusedError:
+            await self._tell(plan, trace)
+            raise
         yield Step("statistics cut")
+        await self._tell(plan, trace)
+        yield Step("removal told")
+
+    async def _days(self, plan: Plan, standing: Standing | None) -> AsyncGenerator[Step]:
+        log, orders = Doomed(plan.tenant_id, plan.log_id), Orders(plan.job_id, plan.reason)
+        while True:
+            before = plan.arrived_before if standing is None else min(plan.arrived_before, await standing())
+            day = await self._first_day(plan, before)
+            if day is None:
+                await uncount_days(self._database, plan.log_id, before.date())
+                return
+            await self.check(plan)
+            async for step in self._remover.remove_before(log, midnight(day + timedelta(days=1)), orders):
+                yield step
+            await uncount_days(self._database, plan.log_id, day + timedelta(days=1))
+
+    async def _first_day(self, plan: Plan, before: datetime) -> date | None:
+        """The day on which the first event arrived that the log still has from before a moment."""
+        async with self._database.log_session(plan.log_id) as connection:
+            some = await removal_queries.arrived_before(connection, -1, BEGINNING, before, 1)
+        return some[0].received_at.astimezone(UTC).date() if some else None
+
+    async def _tell(self, plan: Plan, trace: Trace) -> None:
         async with self._database.worker_session() as connection:
             taken = await removal_queries.removed_by(connection, plan.job_id, plan.log_id)
         await trace.told(taken.events, taken.first_seq, taken.last_seq, taken.leaves)
-        yield Step("removal told")

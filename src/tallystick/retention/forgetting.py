@@ -62,6 +62,8 @@ class IndexForgetting:
                 forgotten += await self.forget(log_id)
             except UnavailableError as error:
                 _log.warning("removal_not_forgotten", log_id=log_id, reason=error.detail)
+            except Exception:  # noqa: BLE001  # what one log meets must not keep the others' events in their indexes
+                _log.exception("removal_not_forgotten", log_id=log_id)
         return forgotten
 
     async def forget(self, log_id: int) -> bool:
