@@ -12,7 +12,6 @@ from tallystick.ports import EventIndex, KeyRing, Queue
 from tallystick.privacy.local import LocalKeyRing
 from tallystick.privacy.service import TenantKeys
 from tallystick.privacy.store import DataKeyStore
-from tallystick.retention.model import MinimumRetention
 from tallystick.search import follower as search_follower
 from tallystick.settings import Settings
 from tallystick.stats import follower as stats_follower
@@ -22,11 +21,6 @@ if TYPE_CHECKING:
 
 FOLLOWERS: Final = (search_follower.NAME, stats_follower.NAME)
 """Names of all followers."""
-
-
-def minimum_retention(settings: Settings) -> MinimumRetention:
-    """What is kept at least, whatever anybody asks for."""
-    return MinimumRetention(settings.retention.min_days, settings.retention.min_access_days)
 
 
 @asynccontextmanager

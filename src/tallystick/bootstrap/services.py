@@ -17,7 +17,7 @@ from tallystick.auth.keys import Keyring, load_or_create
 from tallystick.auth.rates import RateLimits
 from tallystick.auth.revocations import Revocations
 from tallystick.auth.verifier import TokenVerifier
-from tallystick.bootstrap.adapters import minimum_retention, search_index, tenant_keys, work_queue
+from tallystick.bootstrap.adapters import search_index, tenant_keys, work_queue
 from tallystick.database.pools import Database
 from tallystick.export.service import ExportService
 from tallystick.export.stored import StoredExports
@@ -34,6 +34,7 @@ from tallystick.privacy.masking.metrics import MaskingMetrics
 from tallystick.privacy.masking.service import Masking
 from tallystick.privacy.service import TenantKeys
 from tallystick.query.cursor import CursorCodec
+from tallystick.retention.model import MinimumRetention
 from tallystick.retention.offboarding import NOT_CANCELLED
 from tallystick.retention.offboarding_service import OffboardingService
 from tallystick.retention.service import CleanupService
@@ -146,7 +147,7 @@ async def services(settings: Settings, registry: CollectorRegistry | None = None
             streams = StreamService(hub, Replays(source, patience, known), gate, settings.api, stream_metrics)
             jobs = JobService(database, queue, cursors, NOT_CANCELLED)
             tenants = TenantService(database, directory, cursors)
-            minimum = minimum_retention(settings)
+            minimum = MinimumRetention.of(settings.retention)
             reader = LogReader(database, cursors, settings)
             tails = Tails(source, settings.search.tail_events)
             report_damage = partial(request_rebuild, database, jobs)

@@ -12,7 +12,7 @@ import structlog
 from tallystick.access_log.model import Actor, Deed, Result
 from tallystick.access_log.service import AccessLog
 from tallystick.auth.keys import SigningKeys, load_or_create
-from tallystick.bootstrap.adapters import FOLLOWERS, minimum_retention, search_index, tenant_keys, work_queue
+from tallystick.bootstrap.adapters import FOLLOWERS, search_index, tenant_keys, work_queue
 from tallystick.bootstrap.recording import access_log
 from tallystick.database.partitions import maintain
 from tallystick.database.pools import Database
@@ -36,6 +36,7 @@ from tallystick.retention.applying import APPLY_RETENTION, ApplyRetention
 from tallystick.retention.cleanup import CLEANUP, Cleanup
 from tallystick.retention.cutting import Cutter
 from tallystick.retention.forgetting import IndexForgetting
+from tallystick.retention.model import MinimumRetention
 from tallystick.retention.offboarding import OFFBOARD, Offboarding, Terms
 from tallystick.retention.scheduling import SCHEDULE_SECONDS, schedule
 from tallystick.retention.tidying import remove_stray_leaves
@@ -137,7 +138,7 @@ def _removing(
     """What removes events, by kind of job."""
     chosen = settings.retention
     remover = Remover(database, objects, FOLLOWERS, Speed(chosen.batch_events, chosen.load))
-    minimum, tracing = minimum_retention(settings), RecordedRemovals(log)
+    minimum, tracing = MinimumRetention.of(settings.retention), RecordedRemovals(log)
     return {
         APPLY_RETENTION: ApplyRetention(database, remover, minimum, (), tracing, chosen.platform_days),
         CLEANUP: Cleanup(database, LogSource(database), remover, minimum, (), tracing),

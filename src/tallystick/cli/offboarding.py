@@ -52,7 +52,7 @@ async def _means() -> AsyncGenerator[_Means]:
         directory = TenantDirectory(database, settings.auth.freshness)
         await directory.refresh()
         tenants = TenantService(database, directory, CursorCodec(load_or_create(settings.key_folder).cursor_signing))
-        minimum = MinimumRetention(settings.retention.min_days, settings.retention.min_access_days)
+        minimum = MinimumRetention.of(settings.retention)
         offboardings = OffboardingService(database, jobs, tenants, minimum, settings.retention)
         yield _Means(settings, database, directory, tenants, offboardings)
 

@@ -46,7 +46,7 @@ class _Means:
 @asynccontextmanager
 async def _means() -> AsyncGenerator[_Means]:
     settings = load_settings()
-    minimum = MinimumRetention(settings.retention.min_days, settings.retention.min_access_days)
+    minimum = MinimumRetention.of(settings.retention)
     async with Database.from_settings(settings.database) as database, job_service(settings, database) as jobs:
         yield _Means(settings, database, jobs, minimum)
 

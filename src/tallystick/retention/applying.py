@@ -15,7 +15,7 @@ from tallystick.log import removal_queries
 from tallystick.log.removal import BEGINNING, Doomed, FollowersBehindError, Remover, Step
 from tallystick.log.removal_queries import Orders, Partition
 from tallystick.retention import queries
-from tallystick.retention.cutting import ANNOUNCED, Cutter
+from tallystick.retention.cutting import ANNOUNCED, Cutter, tell_taken
 from tallystick.retention.model import (
     RETENTION,
     Guard,
@@ -93,7 +93,9 @@ class ApplyRetention:
         """
         day = _day_of(job)
         orders = Orders(job.id, RETENTION)
-        policies = await self._policies()
+        async with self._database.worker_session() as connection:
+            written = await queries.read_policies(connection)
+        policies = {each.log_id: each for each in effective(written, self._minimum, self._platform_days)}
         if (tenant_id := job.arguments.get("tenant")) is not None:
             policies = {log_id: each for log_id, each in policies.items() if each.tenant_id == tenant_id}
         async with self._database.worker_session() as connection:
@@ -108,7 +110,7 @@ class ApplyRetention:
                 continue
             try:
                 plan = _plan(policy, cutoff(day, policy.days), job)
-                async for step in self._cutter.cut(plan, partial(self._standing, policy, day)):
+                async for step in self._cutter.cut(plan, partial(self._standing, policy.log_id, day)):
                     yield step
             except FollowersBehindError as error:  # the others need not wait for it
                 behind = error
@@ -117,16 +119,12 @@ class ApplyRetention:
         if behind is not None:
             raise behind
 
-    async def _policies(self) -> dict[int, Policy]:
-        """The policies that hold now, by log."""
-        async with self._database.worker_session() as connection:
-            written = await queries.read_policies(connection)
-        return {each.log_id: each for each in effective(written, self._minimum, self._platform_days)}
-
-    async def _standing(self, policy: Policy, day: date) -> datetime:
+    async def _standing(self, log_id: int, day: date) -> datetime:
         """Before which moment events of a log go by the policy that it has by now: a longer one saves what is left."""
-        now = (await self._policies()).get(policy.log_id)
-        return BEGINNING if now is None or now.days is None else cutoff(day, now.days)
+        async with self._database.worker_session() as connection:
+            written = await queries.read_policy(connection, log_id)
+        held = effective([] if written is None else [written], self._minimum, self._platform_days)
+        return next((cutoff(day, each.days) for each in held if each.days is not None), BEGINNING)
 
     async def _drop(
         self, partition: Partition, policies: Mapping[int, Policy], day: date, job: Job, orders: Orders
@@ -156,9 +154,7 @@ class ApplyRetention:
             return
         yield Step("partition dropped", removed)
         for plan, trace in traces:
-            async with self._database.worker_session() as connection:
-                taken = await removal_queries.removed_by(connection, job.id, plan.log_id)
-            await trace.told(taken.events, taken.first_seq, taken.last_seq, taken.leaves)
+            await tell_taken(self._database, plan, trace)
             await uncount_days(self._database, plan.log_id, partition.ends.date())
 
     async def _allowed(self, plan: Plan) -> bool:

@@ -12,12 +12,12 @@ from tallystick.database.pools import Connection, Database
 from tallystick.errors import InvalidError
 from tallystick.followers.model import LoggedEvent, Source
 from tallystick.jobs.model import Job, JobFailedError, Progress
-from tallystick.log import removal_queries
 from tallystick.log.removal import Doomed, Remover, Step
 from tallystick.log.removal_queries import Leaf, Orders
 from tallystick.query.ast import Everything, conjunction
 from tallystick.query.predicate import Predicate, compile_predicate
 from tallystick.query.timestamps import moment
+from tallystick.retention.cutting import ANNOUNCED, tell_taken
 from tallystick.retention.model import Guard, MinimumRetention, Plan, RemovalRefusedError, Tracing
 from tallystick.search.parameters import search_query
 from tallystick.stats.removal import CountedOtherwiseError, count_anew, counted, uncount
@@ -187,7 +187,7 @@ class Cleanup:
         except RemovalRefusedError as error:
             raise JobFailedError(str(error)) from error
         trace = await self._tracing.intend(plan)
-        yield Step("removal announced")
+        yield Step(ANNOUNCED)
         portion = _Portion()
         after = int(job.checkpoint.get("through", -1))
         async with aclosing(select(self._source, plan.log_id, selection, after)) as found:
@@ -198,9 +198,7 @@ class Cleanup:
                         yield step
                     portion = _Portion()
                     yield Step("looked", through=chosen.through)
-        async with self._database.worker_session() as connection:
-            taken = await removal_queries.removed_by(connection, job.id, plan.log_id)
-        await trace.told(taken.events, taken.first_seq, taken.last_seq, taken.leaves)
+        await tell_taken(self._database, plan, trace)
         yield Step("removal told")
 
     def _read(self, job: Job) -> tuple[Plan, Selection]:

@@ -71,10 +71,10 @@ class Cutter:
             async for step in self._days(plan, standing):
                 yield step
         except RemovalRefusedError:
-            await self._tell(plan, trace)
+            await tell_taken(self._database, plan, trace)
             raise
         yield Step("statistics cut")
-        await self._tell(plan, trace)
+        await tell_taken(self._database, plan, trace)
         yield Step("removal told")
 
     async def _days(self, plan: Plan, standing: Standing | None) -> AsyncGenerator[Step]:
@@ -96,7 +96,13 @@ class Cutter:
             some = await removal_queries.arrived_before(connection, -1, BEGINNING, before, 1)
         return some[0].received_at.astimezone(UTC).date() if some else None
 
-    async def _tell(self, plan: Plan, trace: Trace) -> None:
-        async with self._database.worker_session() as connection:
-            taken = await removal_queries.removed_by(connection, plan.job_id, plan.log_id)
-        await trace.told(taken.events, taken.first_seq, taken.last_seq, taken.leaves)
+
+async def tell_taken(database: Database, plan: Plan, trace: Trace) -> None:
+    """Record the outcome of a removal: all that its job has taken out of the log.
+
+    Raises:
+        DatabaseDownError: PostgreSQL does not answer.
+    """
+    async with database.worker_session() as connection:
+        taken = await removal_queries.removed_by(connection, plan.job_id, plan.log_id)
+    await trace.told(taken.events, taken.first_seq, taken.last_seq, taken.leaves)

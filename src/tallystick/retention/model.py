@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Final, Literal, Protocol, TypeAlias
 
 from tallystick.auth.tenancy import PLATFORM_TENANT
+from tallystick.settings import RetentionSettings
 
 RETENTION: Final = "retention"
 """The reason that readers are told of what a tenant's policy removed."""
@@ -86,6 +87,11 @@ class MinimumRetention:
 
     events: int
     access: int
+
+    @classmethod
+    def of(cls, settings: RetentionSettings) -> "MinimumRetention":
+        """The one of an installation."""
+        return cls(settings.min_days, settings.min_access_days)
 
     def days_of(self, log: str) -> int:
         """The least of a log, by its name."""

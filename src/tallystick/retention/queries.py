@@ -17,6 +17,14 @@ async def read_policies(connection: Connection) -> list[Policy]:
     return [Policy(*record) for record in records]
 
 
+async def read_policy(connection: Connection, log_id: int) -> Policy | None:
+    """The policy of one log; None where there is no such log."""
+    record = await connection.fetchrow(
+        "select log_id, tenant_id, name, days from tallystick.retention_policies where log_id = $1", log_id
+    )
+    return None if record is None else Policy(*record)
+
+
 async def count_before(connection: Connection, before: datetime, most: int) -> int:
     """How many events of the session's log arrived before a moment, up to so many."""
     return await connection.fetchval(
