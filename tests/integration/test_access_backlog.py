@@ -1,6 +1,7 @@
 """What waits for an access log is stored once, also when the process ends in the middle of it."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator
 
 import pytest
@@ -17,6 +18,7 @@ from tallystick.settings import Settings
 
 ACTOR = Actor(issuer="tallystick", subject="auditor@example.com")
 DEED = Deed("list_events", "logs.list", "log", "events")
+DAY_NS = 86_400 * 10**9
 LOGS = "/api/v1/logs"
 HELD = "select id from tallystick.logs where tenant_id = 'acme' and name = 'access' for update"
 
@@ -68,6 +70,19 @@ async def test_what_is_being_stored_when_the_process_ends_is_stored_once(
             await asyncio.sleep(0.02)
     told = [each["metadata"]["number"] for each in await recorded(owner)]
     assert sorted(told) == sorted([*range(120), 0])
+
+
+async def test_one_that_is_refused_takes_no_other_with_it(door: Door, place: Place, owner: Connection) -> None:
+    registry = CollectorRegistry()
+    backlog = Backlog(door.services.writer, AccessMetrics(registry))
+    put(backlog, place, 2)
+    tomorrow_ms = (time.time_ns() + DAY_NS) // 1_000_000
+    backlog.put(place, access_event(place, ACTOR, DEED, "outcome", {"number": 2}, occurred_ms=tomorrow_ms))
+    put(backlog, place, 2)
+    backlog.close()
+    await asyncio.wait_for(backlog.run(), DEADLINE)
+    assert sorted(each["metadata"]["number"] for each in await recorded(owner)) == [0, 0, 1, 1]
+    assert registry.get_sample_value("tallystick_access_events_lost_total") == 1
 
 
 async def test_what_cannot_be_stored_now_is_tried_again(settings: Settings, owner: Connection) -> None:

@@ -121,6 +121,14 @@ async def test_a_key_that_is_named_wrongly_is_an_outage_and_not_a_loss(kms_setti
             await ring.wrap(KEY, CONTEXT)
 
 
+async def test_another_region_is_an_outage_and_not_a_loss(kms_settings: KeySettings) -> None:
+    async with KmsKeyRing(kms_settings) as ring:
+        wrapped = await ring.wrap(KEY, CONTEXT)
+    async with KmsKeyRing(kms_settings.model_copy(update={"region": "eu-west-1"})) as elsewhere:
+        with pytest.raises(KeysDownError, match="NotFoundException"):
+            await elsewhere.unwrap(wrapped, CONTEXT)
+
+
 async def test_kms_that_does_not_answer_is_an_outage(kms_settings: KeySettings) -> None:
     settings = kms_settings.model_copy(update={"endpoint": "http://127.0.0.1:9", "timeout": 0.5})
     async with KmsKeyRing(settings) as ring:

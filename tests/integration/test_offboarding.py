@@ -27,7 +27,8 @@ from tallystick.jobs.queries import find_jobs
 from tallystick.objects.store import Objects
 from tallystick.privacy.queries import find_keys
 from tallystick.retention.cutting import Cutter
-from tallystick.retention.model import Guard, MinimumRetention, Plan, RemovalRefusedError
+from tallystick.retention.guards import Guard, MinimumGuard
+from tallystick.retention.model import MinimumRetention, Plan, RemovalRefusedError
 from tallystick.retention.offboarding import Offboarding, Terms
 from tallystick.settings import RetentionSettings, Settings
 
@@ -55,7 +56,10 @@ class Installation:
     def offboarding(self, *guards: Guard) -> Offboarding:
         made = self.door.services
         cutter = Cutter(
-            made.database, make_remover(made.database, made.settings.home, 9), (MINIMUM, *guards), self.traces
+            made.database,
+            make_remover(made.database, made.settings.home, 9),
+            (MinimumGuard(made.database, MINIMUM), *guards),
+            self.traces,
         )
         exports = WholeExports(made.database, made.jobs, self.objects)
         terms = Terms(timedelta(seconds=10), timedelta(days=20))

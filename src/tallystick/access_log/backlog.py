@@ -122,15 +122,18 @@ class Backlog:
         return not any(left)
 
     async def _append(self, part: list[Waiting]) -> list[Waiting]:
-        """Store some of one log; those that are to be tried again."""
+        """Store some of one log; those that are to be tried again. One that is refused takes no other with it."""
         try:
             events = [each.event for each in part]
             await self._writer.append(Append(part[0].place.log_id, events, nothing, lane="access"))
         except UnavailableError:
             return part
         except TallystickError:
-            _log.exception("access events lost", events=len(part))
-            self._metrics.lost.inc(len(part))
+            if len(part) > 1:
+                left = await asyncio.gather(*(self._append([each]) for each in part))
+                return [each for some in left for each in some]
+            _log.exception("access events lost", events=1)
+            self._metrics.lost.inc()
         return []
 
 

@@ -82,12 +82,17 @@ class KmsKeyRing:
 
     async def unwrap(self, wrapped: Wrapped, context: Mapping[str, str]) -> bytes:
         """See `ports.KeyRing`."""
-        answer = await self._call(
-            "decrypt",
-            KeyId=wrapped.master_key_id,
-            CiphertextBlob=wrapped.content,
-            EncryptionContext=dict(context),
-        )
+        try:
+            answer = await self._call(
+                "decrypt",
+                KeyId=wrapped.master_key_id,
+                CiphertextBlob=wrapped.content,
+                EncryptionContext=dict(context),
+            )
+        except MasterKeyLostError:
+            # Where our own key is not found either, this is another region or account, and nothing is known to be lost.
+            await self.active_id()
+            raise
         return answer["Plaintext"]
 
     async def rewrap(self, wrapped: Wrapped, context: Mapping[str, str]) -> Wrapped:

@@ -36,6 +36,7 @@ from tallystick.retention.applying import APPLY_RETENTION, ApplyRetention
 from tallystick.retention.cleanup import CLEANUP, Cleanup
 from tallystick.retention.cutting import Cutter
 from tallystick.retention.forgetting import IndexForgetting
+from tallystick.retention.guards import MinimumGuard
 from tallystick.retention.model import MinimumRetention
 from tallystick.retention.offboarding import OFFBOARD, Offboarding, Terms
 from tallystick.retention.scheduling import SCHEDULE_SECONDS, schedule
@@ -143,7 +144,12 @@ def _removing(
         APPLY_RETENTION: ApplyRetention(database, remover, minimum, (), tracing, chosen.platform_days),
         CLEANUP: Cleanup(database, LogSource(database), remover, minimum, (), tracing),
         OFFBOARD: Offboarding(
-            database, exports, Cutter(database, remover, (minimum,), tracing), minimum, tracing, _terms(settings)
+            database,
+            exports,
+            Cutter(database, remover, (MinimumGuard(database, minimum),), tracing),
+            minimum,
+            tracing,
+            _terms(settings),
         ),
     }
 

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 from time import monotonic
 from typing import Final
@@ -16,9 +16,9 @@ from tallystick.log.removal import BEGINNING, Doomed, FollowersBehindError, Remo
 from tallystick.log.removal_queries import Orders, Partition
 from tallystick.retention import queries
 from tallystick.retention.cutting import ANNOUNCED, Cutter, tell_taken
+from tallystick.retention.guards import Guard, MinimumGuard
 from tallystick.retention.model import (
     RETENTION,
-    Guard,
     MinimumRetention,
     Plan,
     Policy,
@@ -64,7 +64,7 @@ class ApplyRetention:
         self._database = database
         self._remover = remover
         self._minimum = minimum
-        self._cutter = Cutter(database, remover, (minimum, *guards), tracing)
+        self._cutter = Cutter(database, remover, (MinimumGuard(database, minimum), *guards), tracing)
         self._tracing = tracing
         self._platform_days = platform_days
 
@@ -91,9 +91,9 @@ class ApplyRetention:
             FollowersBehindError: Of some logs, something must wait for a follower.
             UnavailableError: Something that is needed does not answer.
         """
-        day = _day_of(job)
         orders = Orders(job.id, RETENTION)
         async with self._database.worker_session() as connection:
+            day = min(_day_of(job), await queries.today(connection))
             written = await queries.read_policies(connection)
         policies = {each.log_id: each for each in effective(written, self._minimum, self._platform_days)}
         if (tenant_id := job.arguments.get("tenant")) is not None:
@@ -173,8 +173,8 @@ def _plan(policy: Policy, before: datetime, job: Job) -> Plan:
 
 
 def _day_of(job: Job) -> date:
-    """The day as of which policies are applied, which is today at the latest."""
+    """The day as of which policies are asked to be applied."""
     try:
-        return min(date.fromisoformat(job.arguments["day"]), datetime.now(UTC).date())
+        return date.fromisoformat(job.arguments["day"])
     except (KeyError, TypeError, ValueError) as error:
         raise JobFailedError("names no day: ask again") from error

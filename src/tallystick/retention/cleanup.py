@@ -18,7 +18,8 @@ from tallystick.query.ast import Everything, conjunction
 from tallystick.query.predicate import Predicate, compile_predicate
 from tallystick.query.timestamps import moment
 from tallystick.retention.cutting import ANNOUNCED, tell_taken
-from tallystick.retention.model import Guard, MinimumRetention, Plan, RemovalRefusedError, Tracing
+from tallystick.retention.guards import Guard, MinimumGuard
+from tallystick.retention.model import MinimumRetention, Plan, RemovalRefusedError, Tracing
 from tallystick.search.parameters import search_query
 from tallystick.stats.removal import CountedOtherwiseError, count_anew, counted, uncount
 
@@ -155,8 +156,7 @@ class Cleanup:
         self._database = database
         self._source = source
         self._remover = remover
-        self._minimum = minimum
-        self._guards = (minimum, *guards)
+        self._guards = (MinimumGuard(database, minimum), *guards)
         self._tracing = tracing
 
     async def run(self, job: Job, progress: Progress) -> None:

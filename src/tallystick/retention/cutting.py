@@ -8,7 +8,8 @@ from tallystick.database.pools import Database
 from tallystick.log import removal_queries
 from tallystick.log.removal import BEGINNING, Doomed, Remover, Step
 from tallystick.log.removal_queries import Orders
-from tallystick.retention.model import Guard, Plan, RemovalRefusedError, Trace, Tracing, midnight
+from tallystick.retention.guards import Guard
+from tallystick.retention.model import Plan, RemovalRefusedError, Trace, Tracing, midnight
 from tallystick.stats.removal import uncount_days
 
 ANNOUNCED: Final = "removal announced"

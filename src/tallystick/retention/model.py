@@ -63,22 +63,9 @@ class RemovalRefusedError(Exception):
     """Something that is about to be removed must stay; the message says why."""
 
 
-class Guard(Protocol):
-    """Is asked before each removal. A legal hold, an archive or a second pair of eyes would be one."""
-
-    async def check(self, plan: Plan) -> None:
-        """Let it pass, or not.
-
-        Raises:
-            RemovalRefusedError: It must stay.
-            UnavailableError: That cannot be said now: it is tried again later.
-        """
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class MinimumRetention:
-    """For how many days each kind of log is kept at least: a guard that no tenant's setting and no request undercuts.
+    """For how many days each kind of log is kept at least, whatever a tenant's setting or a request says.
 
     Attributes:
         events: Days for what applications send.
@@ -100,13 +87,6 @@ class MinimumRetention:
     def protected_from(self, log: str, today: date) -> datetime:
         """What arrived at this moment or later stays."""
         return midnight(today) - timedelta(days=self.days_of(log))
-
-    async def check(self, plan: Plan) -> None:
-        """See `Guard`."""
-        if plan.arrived_before > self.protected_from(plan.log, datetime.now(UTC).date()):
-            raise RemovalRefusedError(
-                f"events are kept for {self.days_of(plan.log)} days at least, as this installation is set"
-            )
 
 
 def effective(policies: Iterable[Policy], minimum: MinimumRetention, platform_days: int | None) -> list[Policy]:

@@ -19,6 +19,7 @@ from tallystick.log import removal_queries
 from tallystick.log.removal import BEGINNING, Step
 from tallystick.query.timestamps import format_moment
 from tallystick.retention import offboarding_queries as queries
+from tallystick.retention import queries as retention_queries
 from tallystick.retention.cutting import Cutter
 from tallystick.retention.model import Milestone, MinimumRetention, Plan, RemovalRefusedError, Tracing, midnight
 from tallystick.retention.offboarding_queries import LogHead, Standing
@@ -232,12 +233,14 @@ class Offboarding:
         yield Step("tenant removed")
 
     async def _cut(self, standing: Standing, log: LogHead, job: Job) -> AsyncGenerator[Step]:
+        async with self._database.worker_session() as connection:
+            today = await retention_queries.today(connection)
         plan = Plan(
             kind="offboarding",
             tenant_id=standing.tenant_id,
             log_id=log.id,
             log=log.name,
-            arrived_before=self._minimum.protected_from(log.name, _now().date()),
+            arrived_before=self._minimum.protected_from(log.name, today),
             reason=standing.reason,
             job_id=job.id,
             asked_by=_author(job),

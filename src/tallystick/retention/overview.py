@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from tallystick.auth.tenancy import PLATFORM_TENANT
@@ -49,10 +49,10 @@ async def look(
     """
     async with database.control_session() as connection:
         policies = await queries.read_policies(connection)
+        today = await queries.today(connection)
     shown = [each for each in policies if tenant_id in (None, each.tenant_id)]
     if not shown:
         raise NotFoundError(f"there is no tenant {tenant_id}: `tallystick tenants list` names all")
-    today = datetime.now(UTC).date()
     found: list[Outlook] = []
     for policy, holds in zip(shown, effective(shown, minimum, platform_days), strict=True):
         before = None if holds.days is None else cutoff(today, holds.days)
@@ -82,13 +82,14 @@ async def run_now(database: Database, jobs: JobService, tenant_id: str | None, c
     Raises:
         DatabaseDownError: PostgreSQL does not answer.
     """
-    arguments = {"day": datetime.now(UTC).date().isoformat()} | ({} if tenant_id is None else {"tenant": tenant_id})
     async with database.control_session() as connection, connection.transaction():
         await queries.lock_runs(connection)
         for holder in dict.fromkeys((PLATFORM_TENANT, tenant_id or PLATFORM_TENANT)):
             for job in await jobs.newest(JobFilter(holder, kind=APPLY_RETENTION), 1):
                 if not job.state.ended:
                     return job
+        day = await queries.today(connection)
+        arguments = {"day": day.isoformat()} | ({} if tenant_id is None else {"tenant": tenant_id})
         made = await insert_job(connection, tenant_id or PLATFORM_TENANT, None, APPLY_RETENTION, arguments, created_by)
         assert made is not None  # noqa: S101  # without a log there is no conflict
     await jobs.tell(made.id)

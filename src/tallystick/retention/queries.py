@@ -9,6 +9,11 @@ from tallystick.jobs.queries import insert_job
 from tallystick.retention.model import Policy
 
 
+async def today(connection: Connection) -> date:
+    """The day of UTC by the clock that events arrive by: a host's may run ahead, and what it thinks old is not."""
+    return await connection.fetchval("select (now() at time zone 'UTC')::date")
+
+
 async def read_policies(connection: Connection) -> list[Policy]:
     """The policy of every log, as the tenants set them."""
     records = await connection.fetch(

@@ -1,7 +1,5 @@
 """Asks for retention once a day, however many workers there are."""
 
-from datetime import UTC, datetime
-
 from tallystick.auth.tenancy import PLATFORM_TENANT
 from tallystick.database.pools import Database
 from tallystick.jobs.service import JobService
@@ -25,7 +23,7 @@ async def schedule(database: Database, jobs: JobService, platform_days: int | No
         if platform_days is None and all(policy.days is None for policy in policies):
             return None
         await queries.lock_runs(connection)
-        day = datetime.now(UTC).date()
+        day = await queries.today(connection)
         job_id = await queries.begin_run(connection, day, PLATFORM_TENANT, APPLY_RETENTION, CREATED_BY)
     if job_id is not None:
         await jobs.tell(job_id)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from time import monotonic
 from typing import Final
 
@@ -14,6 +14,7 @@ from tallystick.jobs.model import Job
 from tallystick.jobs.queries import insert_job, open_job_of
 from tallystick.jobs.service import JobService
 from tallystick.query.timestamps import microseconds
+from tallystick.retention import queries
 from tallystick.retention.cleanup import CLEANUP, Selection, select
 from tallystick.retention.model import MinimumRetention
 
@@ -70,7 +71,7 @@ class CleanupService:
             InvalidError: What is asked for is not valid.
             DatabaseDownError: PostgreSQL does not answer.
         """
-        protected_from = self._protected_from(log)
+        protected_from = await self._protected_from(log)
         selection = Selection.of(asked, microseconds(protected_from), await self._source.size(log_id) - 1)
         preview = Preview(0, None, None, (), -1, complete=False, protected_from=protected_from)
         until = monotonic() + DRY_SECONDS
@@ -106,7 +107,7 @@ class CleanupService:
             ConflictError: Another one of the log has not ended.
             DatabaseDownError: PostgreSQL does not answer.
         """
-        protected_us = microseconds(self._protected_from(log))
+        protected_us = microseconds(await self._protected_from(log))
         through = await self._source.size(log_id) - 1
         Selection.of(asked, protected_us, through)
         arguments = {
@@ -124,5 +125,6 @@ class CleanupService:
         await self._jobs.tell(job.id)
         return job
 
-    def _protected_from(self, log: str) -> datetime:
-        return self._minimum.protected_from(log, datetime.now(UTC).date())
+    async def _protected_from(self, log: str) -> datetime:
+        async with self._database.control_session() as connection:
+            return self._minimum.protected_from(log, await queries.today(connection))
