@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from stored_events import DAY_US, Connection, Put
+from tallystick.access_log.model import Result
 from tallystick.adapters.tantivy.index import TantivyIndex
 from tallystick.database.pools import Database
 from tallystick.followers.handing import record
@@ -18,6 +19,7 @@ from tallystick.followers.queries import lease, release
 from tallystick.jobs.model import Job, JobState
 from tallystick.log.leaves import read_leaves
 from tallystick.log.removal import Remover, Speed, Step
+from tallystick.log.removal_queries import Taken
 from tallystick.log.source import LogSource
 from tallystick.objects.store import Objects
 from tallystick.ports import SearchRequest
@@ -205,6 +207,7 @@ class Traces:
 
     plans: list[Plan] = field(default_factory=list[Plan])
     told: list[int] = field(default_factory=list[int])
+    results: list[Result] = field(default_factory=list[Result])
     milestones: list[str] = field(default_factory=list[str])
 
     async def intend(self, plan: Plan) -> Trace:
@@ -220,6 +223,7 @@ class Traces:
 class _Trace:
     traces: Traces
 
-    async def told(self, events: int, first_seq: int | None, last_seq: int | None, leaves: list[str]) -> None:
-        assert (first_seq is None) == (last_seq is None) == (not leaves)
-        self.traces.told.append(events)
+    async def told(self, result: Result, taken: Taken) -> None:
+        assert (taken.first_seq is None) == (taken.last_seq is None) == (not taken.leaves)
+        self.traces.told.append(taken.events)
+        self.traces.results.append(result)

@@ -253,3 +253,19 @@ async def test_who_holds_the_table_is_not_waited_for(database: Database, owner: 
                     job_id,
                 )
             assert now_us() - asked < 2_000_000  # 30 ms of it is the wait for a lock
+
+
+async def test_the_default_partition_is_never_dropped(database: Database, owner: Connection) -> None:
+    log_id = await make_log(owner)
+    tenant_id = await owner.fetchval("select tenant_id from tallystick.logs where id = $1", log_id)
+    job_id = (await make_job(owner, tenant_id)).id
+    await owner.execute("create table tallystick.events_rest partition of tallystick.events default")
+    try:
+        async with database.worker_session() as connection:
+            with pytest.raises(asyncpg.UndefinedTableError):
+                await connection.execute(
+                    "select tallystick.drop_event_partition('events_rest', '{search}', $1::text::uuid, 'retention', 1)",
+                    job_id,
+                )
+    finally:
+        await owner.execute("drop table tallystick.events_rest")

@@ -326,6 +326,24 @@ async def test_a_cleanup_takes_what_the_predicate_says(
         assert installed.traces.told[-1] == len(events) - len(kept)
 
 
+async def test_a_cleanup_that_is_broken_off_tells_what_it_took(
+    database: Database, owner: Connection, tmp_path: Path
+) -> None:
+    async with _installed(database, owner, tmp_path) as installed:
+        ((log_id, _), _) = (await _two_logs(owner, installed)).items()
+        job = await _cleanup_job(owner, log_id, {"before": [_text(now_us())]})
+        removed = 0
+        async with aclosing(installed.cleanup().steps(job)) as steps:
+            async for step in steps:
+                removed += step.events
+                if removed:
+                    break
+        assert (installed.traces.told, installed.traces.results) == ([removed], ["aborted"])
+        await all_of(installed.cleanup().steps(job))
+        assert installed.traces.told[1] == len(await removed_seqs(owner, log_id)) > removed
+        assert installed.traces.results[1] == "completed"
+
+
 async def test_a_cleanup_takes_nothing_that_the_minimum_keeps(
     database: Database, owner: Connection, tmp_path: Path
 ) -> None:

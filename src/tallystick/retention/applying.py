@@ -1,7 +1,7 @@
 """The job that removes what no policy keeps: whole partitions where that can be, else a prefix of each log."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from datetime import date, datetime, timedelta
 from functools import partial
 from time import monotonic
@@ -15,7 +15,7 @@ from tallystick.log import removal_queries
 from tallystick.log.removal import BEGINNING, Doomed, FollowersBehindError, Remover, Step
 from tallystick.log.removal_queries import Orders, Partition
 from tallystick.retention import queries
-from tallystick.retention.cutting import ANNOUNCED, Cutter, tell_taken
+from tallystick.retention.cutting import ANNOUNCED, Cutter, announced
 from tallystick.retention.guards import Guard, MinimumGuard
 from tallystick.retention.model import (
     RETENTION,
@@ -102,16 +102,18 @@ class ApplyRetention:
             # What lies in a partition is of many: for one tenant alone none is dropped.
             partitions = [] if tenant_id else await removal_queries.find_partitions(connection, midnight(day))
         for partition in partitions:
-            async for step in self._drop(partition, policies, day, job, orders):
-                yield step
+            async with aclosing(self._drop(partition, policies, day, job, orders)) as steps:
+                async for step in steps:
+                    yield step
         behind: FollowersBehindError | None = None
         for policy in policies.values():
             if policy.days is None:
                 continue
             try:
                 plan = _plan(policy, cutoff(day, policy.days), job)
-                async for step in self._cutter.cut(plan, partial(self._standing, policy.log_id, day)):
-                    yield step
+                async with aclosing(self._cutter.cut(plan, partial(self._standing, policy.log_id, day))) as steps:
+                    async for step in steps:
+                        yield step
             except FollowersBehindError as error:  # the others need not wait for it
                 behind = error
             except RemovalRefusedError as error:
@@ -130,32 +132,40 @@ class ApplyRetention:
         self, partition: Partition, policies: Mapping[int, Policy], day: date, job: Job, orders: Orders
     ) -> AsyncGenerator[Step]:
         """Drop a partition where nobody's events in it live on."""
-        if partition.ends > midnight(day) - timedelta(days=1):
+        if (plans := await self._plans(partition, policies, day, job)) is None:
             return
-        async with self._database.worker_session() as connection:
-            logs = await removal_queries.logs_in(connection, partition)
-        going = [policies.get(log_id) for log_id in logs]
-        plans: list[Plan] = []
-        for policy in going:
-            if policy is None or policy.days is None or cutoff(day, policy.days) < partition.ends:
-                return
-            plans.append(_plan(policy, partition.ends, job))
-        for plan in plans:
-            if not await self._allowed(plan):
-                return
         for plan in plans:
             async for step in self._remover.prepare_drop(partition, Doomed(plan.tenant_id, plan.log_id), orders):
                 yield step
-        traces = [(plan, await self._tracing.intend(plan)) for plan in plans]
-        yield Step(ANNOUNCED)
-        removed = await self._remover.drop(partition, orders, self._platform_days)
-        if removed is None:
-            _log.warning("partition_not_dropped", partition=partition.name)
-            return
-        yield Step("partition dropped", removed)
-        for plan, trace in traces:
-            await tell_taken(self._database, plan, trace)
-            await uncount_days(self._database, plan.log_id, partition.ends.date())
+        async with AsyncExitStack() as records:
+            for plan in plans:
+                await records.enter_async_context(announced(self._database, self._tracing, plan))
+            yield Step(ANNOUNCED)
+            removed = await self._remover.drop(partition, orders, self._platform_days)
+            if removed is None:
+                _log.warning("partition_not_dropped", partition=partition.name)
+                return
+            yield Step("partition dropped", removed)
+            for plan in plans:
+                await uncount_days(self._database, plan.log_id, partition.ends.date())
+
+    async def _plans(
+        self, partition: Partition, policies: Mapping[int, Policy], day: date, job: Job
+    ) -> list[Plan] | None:
+        """What goes with a partition, of each log that has events in it; None where something must stay."""
+        if partition.ends > midnight(day) - timedelta(days=1):
+            return None
+        async with self._database.worker_session() as connection:
+            logs = await removal_queries.logs_in(connection, partition)
+        plans: list[Plan] = []
+        for policy in map(policies.get, logs):
+            if policy is None or policy.days is None or cutoff(day, policy.days) < partition.ends:
+                return None
+            plans.append(_plan(policy, partition.ends, job))
+        for plan in plans:
+            if not await self._allowed(plan):
+                return None
+        return plans
 
     async def _allowed(self, plan: Plan) -> bool:
         try:

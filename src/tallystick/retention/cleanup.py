@@ -17,7 +17,7 @@ from tallystick.log.removal_queries import Leaf, Orders
 from tallystick.query.ast import Everything, conjunction
 from tallystick.query.predicate import Predicate, compile_predicate
 from tallystick.query.timestamps import moment
-from tallystick.retention.cutting import ANNOUNCED, tell_taken
+from tallystick.retention.cutting import ANNOUNCED, announced
 from tallystick.retention.guards import Guard, MinimumGuard
 from tallystick.retention.model import MinimumRetention, Plan, RemovalRefusedError, Tracing
 from tallystick.search.parameters import search_query
@@ -186,11 +186,13 @@ class Cleanup:
                 await guard.check(plan)
         except RemovalRefusedError as error:
             raise JobFailedError(str(error)) from error
-        trace = await self._tracing.intend(plan)
-        yield Step(ANNOUNCED)
         portion = _Portion()
         after = int(job.checkpoint.get("through", -1))
-        async with aclosing(select(self._source, plan.log_id, selection, after)) as found:
+        async with (
+            announced(self._database, self._tracing, plan),
+            aclosing(select(self._source, plan.log_id, selection, after)) as found,
+        ):
+            yield Step(ANNOUNCED)
             async for chosen in found:
                 portion.add(chosen.events)
                 if portion.full or chosen.ended:
@@ -198,7 +200,6 @@ class Cleanup:
                         yield step
                     portion = _Portion()
                     yield Step("looked", through=chosen.through)
-        await tell_taken(self._database, plan, trace)
         yield Step("removal told")
 
     def _read(self, job: Job) -> tuple[Plan, Selection]:

@@ -1,15 +1,18 @@
 """Removes what arrived in a log before a moment, and what counts it, once every guard lets it pass."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
 from typing import Final, TypeAlias
 
+from tallystick.access_log.model import Result
 from tallystick.database.pools import Database
+from tallystick.errors import UnavailableError
 from tallystick.log import removal_queries
 from tallystick.log.removal import BEGINNING, Doomed, Remover, Step
 from tallystick.log.removal_queries import Orders
 from tallystick.retention.guards import Guard
-from tallystick.retention.model import Plan, RemovalRefusedError, Trace, Tracing, midnight
+from tallystick.retention.model import Plan, Trace, Tracing, midnight
 from tallystick.stats.removal import uncount_days
 
 ANNOUNCED: Final = "removal announced"
@@ -66,16 +69,11 @@ class Cutter:
             await uncount_days(self._database, plan.log_id, plan.arrived_before.date())
             return
         await self.check(plan)
-        trace = await self._tracing.intend(plan)
-        yield Step(ANNOUNCED)
-        try:
+        async with announced(self._database, self._tracing, plan):
+            yield Step(ANNOUNCED)
             async for step in self._days(plan, standing):
                 yield step
-        except RemovalRefusedError:
-            await tell_taken(self._database, plan, trace)
-            raise
-        yield Step("statistics cut")
-        await tell_taken(self._database, plan, trace)
+            yield Step("statistics cut")
         yield Step("removal told")
 
     async def _days(self, plan: Plan, standing: Standing | None) -> AsyncGenerator[Step]:
@@ -98,12 +96,24 @@ class Cutter:
         return some[0].received_at.astimezone(UTC).date() if some else None
 
 
-async def tell_taken(database: Database, plan: Plan, trace: Trace) -> None:
-    """Record the outcome of a removal: all that its job has taken out of the log.
+@asynccontextmanager
+async def announced(database: Database, tracing: Tracing, plan: Plan) -> AsyncGenerator[None]:
+    """Record a removal around the block: before it what is about to go, and after it, however it ended, what went.
 
     Raises:
-        DatabaseDownError: PostgreSQL does not answer.
+        UnavailableError: It cannot be recorded: nothing may be removed.
     """
+    trace = await tracing.intend(plan)
+    try:
+        yield
+    except BaseException:
+        with suppress(UnavailableError):  # the intent alone is on record then, as after a crash
+            await _tell(database, plan, trace, "aborted")
+        raise
+    await _tell(database, plan, trace, "completed")
+
+
+async def _tell(database: Database, plan: Plan, trace: Trace, result: Result) -> None:
     async with database.worker_session() as connection:
         taken = await removal_queries.removed_by(connection, plan.job_id, plan.log_id)
-    await trace.told(taken.events, taken.first_seq, taken.last_seq, taken.leaves)
+    await trace.told(result, taken)

@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final, Literal, Protocol, TypeAlias
 
+from tallystick.access_log.model import Result
 from tallystick.auth.tenancy import PLATFORM_TENANT
+from tallystick.log.removal_queries import Taken
 from tallystick.settings import RetentionSettings
 
 RETENTION: Final = "retention"
@@ -119,8 +121,8 @@ def cutoff(today: date, days: int) -> datetime:
 class Trace(Protocol):
     """The record of one removal, begun before it."""
 
-    async def told(self, events: int, first_seq: int | None, last_seq: int | None, leaves: list[str]) -> None:
-        """Record what came of it."""
+    async def told(self, result: Result, taken: Taken) -> None:
+        """Record whether it came to its end, and all that its job has taken out of the log."""
         ...
 
 

@@ -3,8 +3,9 @@
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
-from tallystick.access_log.model import Actor, Deed
+from tallystick.access_log.model import Actor, Deed, Result
 from tallystick.access_log.service import AccessLog, Intent
+from tallystick.log.removal_queries import Taken
 from tallystick.query.timestamps import format_moment
 from tallystick.retention.model import Milestone, Plan, Trace
 
@@ -50,12 +51,12 @@ class _Recorded:
 
     intent: Intent
 
-    async def told(self, events: int, first_seq: int | None, last_seq: int | None, leaves: list[str]) -> None:
+    async def told(self, result: Result, taken: Taken) -> None:
         told = {
-            "count": events,
-            "first_seq": first_seq,
-            "last_seq": last_seq,
-            "leaves": leaves[:_MOST_OBJECTS],
-            "objects": len(leaves),
+            "count": taken.events,
+            "first_seq": taken.first_seq,
+            "last_seq": taken.last_seq,
+            "leaves": taken.leaves[:_MOST_OBJECTS],
+            "objects": len(taken.leaves),
         }
-        self.intent.outcome("completed", told)
+        self.intent.outcome(result, told)
