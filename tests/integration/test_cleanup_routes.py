@@ -1,7 +1,7 @@
 """`DELETE /logs/cleanup` and retention as their users meet them: over HTTP, with a worker."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from working import hurried, working
 
 DEADLINE = 60.0
 OLD, KEPT = 12, 5
+ASKED: list[dict[str, str]] = [{}, {"action": "user.login"}, {"q": "login"}]
 BEFORE = "2100-01-01T00:00:00Z"
 
 
@@ -40,9 +41,9 @@ def settings(database_settings: DatabaseSettings, tmp_path: Path) -> Settings:
     return hurried(Settings(home=tmp_path, database=database_settings, retention=RetentionSettings(min_days=2)))
 
 
-async def clean_up(door: Door, role: str = "admin", **asked: str) -> Any:
+async def clean_up(door: Door, role: str = "admin", scopes: Sequence[str] = (), **asked: str) -> Any:
     named = {"before": BEFORE, "reason": "Ticket 4711", "tenant_id": "acme", **asked}
-    return await door.client.delete("/api/v1/logs/cleanup", params=named, headers=door.bearer(role))
+    return await door.client.delete("/api/v1/logs/cleanup", params=named, headers=door.bearer(role, scopes=scopes))
 
 
 async def actions(door: Door) -> list[str]:
@@ -100,6 +101,19 @@ async def test_what_is_not_valid_is_named_and_removes_nothing(
         assert (refused.status_code, [each["parameter"] for each in refused.json()["errors"]]) == (422, [parameter])
         assert [(await clean_up(door, role)).status_code for role in ("user", "auditor")] == [403, 403]
         assert len(await actions(door)) == OLD + KEPT
+
+
+async def test_a_dry_run_tells_nothing_of_contents_to_who_may_not_read_them(
+    settings: Settings, owner: Connection
+) -> None:
+    async with opened(settings, owner) as (door, _):
+        answers = [
+            await clean_up(door, scopes=scopes, dry_run="true", **asked)
+            for scopes in (["logs:delete"], ["logs:delete", "logs:read"])
+            for asked in ASKED
+        ]
+        assert [answer.status_code for answer in answers] == [200, 403, 403, 200, 200, 200]
+        assert [len(answer.json().get("sample", ())) for answer in answers] == [0, 0, 0, 10, OLD // 2, OLD // 2]
 
 
 async def test_no_policy_undercuts_the_minimum(settings: Settings, owner: Connection) -> None:

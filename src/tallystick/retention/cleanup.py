@@ -14,6 +14,7 @@ from tallystick.followers.model import LoggedEvent, Source
 from tallystick.jobs.model import Job, JobFailedError, Progress
 from tallystick.log.removal import Doomed, Remover, Step
 from tallystick.log.removal_queries import Leaf, Orders
+from tallystick.log.turns import give_way
 from tallystick.query.ast import Everything, conjunction
 from tallystick.query.predicate import Predicate, compile_predicate
 from tallystick.query.timestamps import moment
@@ -28,6 +29,7 @@ CLEANUP: Final = "cleanup"
 
 _STRETCH_EVENTS: Final = 5_000
 _STRETCH_BYTES: Final = 8 * 1024 * 1024
+_SLICE: Final = 100
 _PORTION_EVENTS: Final = 10_000
 _PORTION_BYTES: Final = 16 * 1024 * 1024
 _REPORTED: Final = 1.0
@@ -109,7 +111,10 @@ async def select(source: Source, log_id: int, selection: Selection, after: int =
         stretch = await source.read(log_id, after, received_us, limit=_STRETCH_EVENTS, max_bytes=_STRETCH_BYTES)
         ended = stretch.ended or stretch.through >= selection.through
         ended = ended or (bool(stretch.events) and selection.ends_at(stretch.events[-1]))
-        chosen = [event for event in stretch.events if selection.passes(event)]
+        chosen: list[LoggedEvent] = []
+        for at in range(0, len(stretch.events), _SLICE):
+            chosen += filter(selection.passes, stretch.events[at : at + _SLICE])
+            await give_way()
         yield Chosen(chosen, min(stretch.through, selection.through), ended)
         if ended:
             return

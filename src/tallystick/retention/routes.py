@@ -26,7 +26,10 @@ from tallystick.search.parameters import SEVERAL
 
 _JSON: Final = "application/json"
 
-_CHOOSING: Final = ("before", "from", "q", *PARAMETERS)
+_TELLING: Final = ("q", *PARAMETERS)
+"""What tells something of what is in events, were it only by how many go."""
+
+_CHOOSING: Final = ("before", "from", *_TELLING)
 _KNOWN: Final = ("tenant_id", "reason", "dry_run", *_CHOOSING)
 
 _JOB: Final = {**EXAMPLE_QUEUED_JOB, "id": "9d3a1c55-0b57-4b4e-8a52-6f1d0c2f7a10", "kind": "cleanup"}
@@ -68,7 +71,8 @@ def cleanup_routes(service: CleanupService, gate: Gate) -> APIRouter:
 
         They are looked for in the log itself. What arrived within the minimum retention of the installation stays,
         whatever its own time says. A job does it, `GET /jobs/{id}` tells how far it is, and cancelling it keeps what is
-        still there. With `dry_run=true` nothing is stored: the answer counts what would go, and shows some of it.
+        still there. With `dry_run=true` nothing is stored: the answer counts what would go, and shows some of it, for
+        which filters and `q` need the permission `logs:read` too.
 
         Who asks for a removed event later is answered 410 with the `reason`.
         """
@@ -81,14 +85,16 @@ def cleanup_routes(service: CleanupService, gate: Gate) -> APIRouter:
         if not isinstance(access.narrowing, Everything):
             raise ForbiddenError("a token that sees a part of the events alone removes none")
         refuse_nul(values)
+        may_read = access.may(Permission.LOGS_READ)
+        if dry and not may_read and not values.keys().isdisjoint(_TELLING):
+            raise ForbiddenError("to look at what filters and `q` would take needs the permission logs:read as well")
         asked = {name: values[name] for name in _CHOOSING if name in values}
         tenant, log_id = access.tenant, access.events_log
         record = record_of(request)
         await record.begin(access, values)
         if dry:
-            preview = await service.look(log_id, "events", asked)
+            preview = await service.look(access.principal.client, log_id, "events", asked)
             record.tell(dry_run=True, count=preview.events)
-            may_read = access.may(Permission.LOGS_READ)
             sample = [orjson.loads(answer_of(event)) for event in preview.sample] if may_read else []
             return Response(CleanupPreview.of(preview, sample).model_dump_json(), media_type=_JSON)
         principal = access.principal

@@ -9,6 +9,7 @@ from typing import Final
 
 from tallystick.database.pools import Database
 from tallystick.errors import ConflictError
+from tallystick.export.admission import Admission
 from tallystick.followers.model import LoggedEvent, Source
 from tallystick.jobs.model import Job
 from tallystick.jobs.queries import insert_job, open_job_of
@@ -23,6 +24,9 @@ SAMPLE: Final = 10
 
 DRY_SECONDS: Final = 10.0
 """How long a dry run looks."""
+
+DRY_RUNS: Final = 2
+"""Dry runs of one process at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,32 +67,35 @@ class CleanupService:
         self._jobs = jobs
         self._source = source
         self._minimum = minimum
+        self._looking = Admission(DRY_RUNS, "others look what a cleanup would take: try again")
 
-    async def look(self, log_id: int, log: str, asked: Mapping[str, list[str]]) -> Preview:
+    async def look(self, client: str, log_id: int, log: str, asked: Mapping[str, list[str]]) -> Preview:
         """Count what a cleanup would take, for some seconds. Nothing is stored.
 
         Raises:
             InvalidError: What is asked for is not valid.
+            OverloadedError: As many look as may at once.
             DatabaseDownError: PostgreSQL does not answer.
         """
         protected_from = await self._protected_from(log)
         selection = Selection.of(asked, microseconds(protected_from), await self._source.size(log_id) - 1)
         preview = Preview(0, None, None, (), -1, complete=False, protected_from=protected_from)
         until = monotonic() + DRY_SECONDS
-        async with aclosing(select(self._source, log_id, selection)) as found:
-            async for chosen in found:
-                events = chosen.events
-                preview = replace(
-                    preview,
-                    events=preview.events + len(events),
-                    first_seq=events[0].seq if events and preview.first_seq is None else preview.first_seq,
-                    last_seq=events[-1].seq if events else preview.last_seq,
-                    sample=(*preview.sample, *events)[:SAMPLE],
-                    looked_through=chosen.through,
-                    complete=chosen.ended,
-                )
-                if monotonic() >= until:
-                    break
+        with self._looking.admitted(client):
+            async with aclosing(select(self._source, log_id, selection)) as found:
+                async for chosen in found:
+                    events = chosen.events
+                    preview = replace(
+                        preview,
+                        events=preview.events + len(events),
+                        first_seq=events[0].seq if events and preview.first_seq is None else preview.first_seq,
+                        last_seq=events[-1].seq if events else preview.last_seq,
+                        sample=(*preview.sample, *events)[:SAMPLE],
+                        looked_through=chosen.through,
+                        complete=chosen.ended,
+                    )
+                    if monotonic() >= until:
+                        break
         return preview
 
     async def ask(
