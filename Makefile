@@ -77,6 +77,10 @@ secrets: setup ## Look for secrets in the tracked files
 test: setup ## Run the tests
 	@$(BIN)/pytest -n auto --dist worksteal $(TESTS)
 
+.PHONY: servers
+servers: ## Install the servers that some tests start (as root on Debian)
+	@scripts/install_servers.sh
+
 .PHONY: postman
 postman: setup ## Run the Postman collection against the running instance
 	@$(BIN)/python scripts/run_postman.py

@@ -28,6 +28,7 @@ from tallystick.database.migrate import migrate
 from tallystick.database.pools import Database
 from tallystick.runtime.postgres import EmbeddedPostgres, socket_directory
 from tallystick.settings import DatabaseSettings, KeySettings, ObjectSettings, Settings
+from valkey_servers import ValkeyServer, running, valkey_program
 
 hypothesis.settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 hypothesis.settings.load_profile("tests")
@@ -145,6 +146,13 @@ def kms_url(session_folder: Path) -> Generator[str]:
     os.environ.update(CREDENTIALS)
     with shared_server("kms", session_folder) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
+    """The test process's Valkey, or Redis, with nothing in it but what its tests put there."""
+    with running(ValkeyServer(valkey_program(), tmp_path_factory.mktemp("valkey"))) as server:
+        yield server.url
 
 
 @pytest.fixture
