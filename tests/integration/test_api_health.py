@@ -67,6 +67,7 @@ async def test_a_process_that_can_serve_says_so(door: Door) -> None:
         "tenants",
         "revocations",
         "writer",
+        "rates",
         "followers",
         "lifecycle",
     ]

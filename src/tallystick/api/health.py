@@ -70,6 +70,7 @@ _READY: dict[str, Any] = {
     "checks": [
         {"name": "database", "ok": True, "detail": "answers"},
         {"name": "writer", "ok": True, "detail": "its queue is 3% full"},
+        {"name": "rates", "ok": True, "detail": "the shared server counts"},
         {"name": "followers", "ok": True, "detail": "search: 1,204 events behind in 2 logs, 3 s"},
     ],
 }
@@ -118,6 +119,7 @@ class Readiness:
                     self._judge("tenants", self._tenants),
                     self._judge("revocations", self._revocations),
                     self._judge("writer", self._writer),
+                    self._judge("rates", self._services.rates.check, needed=False),
                     self._judge("followers", self._followers, needed=False),
                 )
                 self._looked_at = self._clock()

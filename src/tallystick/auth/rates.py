@@ -1,25 +1,24 @@
-"""How much a principal and a tenant may use: `limits` counts, the headers are those of the IETF draft.
+"""How much a principal and a tenant may use a minute, whoever counts it.
 
 Headers follow draft-ietf-httpapi-ratelimit-headers (two fields, ``RateLimit-Policy`` and ``RateLimit``). The
 window is fixed: it starts with the first request after the last one ended, and its cost does not grow with the
-size of a hit. (The library's moving window keeps an entry for each unit of cost.) The price: twice the limit
-can pass around a window's end.
+size of a hit. (A moving window keeps an entry for each unit of cost.) The price: twice the limit can pass around a
+window's end.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import ceil
 from typing import Final, Literal, NoReturn
 
 import structlog
-from limits import RateLimitItemPerMinute
-from limits.aio.storage import Storage
-from limits.aio.strategies import FixedWindowRateLimiter
+from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from tallystick.auth.counters import MemoryCounters
+from tallystick.auth.counters import ProcessCounters
 from tallystick.auth.model import client_of
 from tallystick.errors import RateLimitedError, UnavailableError
+from tallystick.ports import Charge, RateCounters
 from tallystick.settings import RateSettings
 
 _log = structlog.get_logger(__name__)
@@ -27,52 +26,75 @@ _log = structlog.get_logger(__name__)
 WINDOW: Final = 60
 """Seconds of a window."""
 
+_QUIET: Final = 10.0
+"""Seconds between two warnings that the limiter fails."""
 
-class _Quota(RateLimitItemPerMinute):
-    """So much a minute, for one payer: the key is made by one concatenation, four times a request."""
 
-    def key_for(self, *identifiers: bytes | str | float) -> str:
-        return f"{self.namespace}/{identifiers[0]}"
+class RateMetrics:
+    """What rate limits tell Prometheus. No label says whose."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.limited = Counter(
+            "tallystick_rate_limited", "Requests refused as over a limit, by limit.", ["limit"], registry=registry
+        )
+        self.failures = Counter(
+            "tallystick_rate_limiter_failures", "Requests whose rates could not be counted.", registry=registry
+        )
+        self.seconds = Histogram(
+            "tallystick_rate_limiter_seconds",
+            "Seconds in which the shared server counted a request.",
+            buckets=(0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
+            registry=registry,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class _Limit:
-    """One limit: its name on the wire, and what `limits` knows of it."""
+    """One limit, by its name on the wire."""
 
     name: Literal["principal", "tenant"]
-    item: _Quota
-
-    @classmethod
-    def per_minute(cls, name: Literal["principal", "tenant"], quota: int) -> "_Limit":
-        return cls(name, _Quota(quota, namespace=f"rates/{quota}/{name}"))
+    quota: int
 
     @property
     def policy(self) -> str:
-        return f'"{self.name}";q={self.item.amount};w={WINDOW}'
+        return f'"{self.name}";q={self.quota};w={WINDOW}'
 
     def state(self, left: int, reset: int) -> str:
         return f'"{self.name}";r={left};t={reset}'
 
+    def charge(self, payer: str, cost: int, paid: int = 0) -> Charge:
+        """The rest of a cost; all of one that no window can bear, so that it is refused whatever was paid of it."""
+        return Charge(f"{self.name}/{payer}", self.quota, cost if cost > self.quota else cost - paid)
+
 
 class RateLimits:
-    """The two limits of one process.
+    """The two limits.
 
-    A request is charged to both or to none: both are looked at before either is hit, so a tenant at its limit
-    does not eat up its principals' shares, nor one principal's refused bulk its tenant's. With the counters in
-    this process nothing can come between the look and the hit; over a shared store a race may count a refused
-    request, but never lets one too many pass.
+    A request is charged to both or to none, so a tenant at its limit does not eat up its principals' shares, nor one
+    principal's refused bulk its tenant's.
 
     Args:
         settings: The limits.
-        storage: Where counts are kept; memory of this process when None.
+        counters: What counts; this process alone when None.
+        metrics: Where refusals and failures are counted; nowhere when None.
+        clock: Seconds, for the pauses between warnings.
     """
 
-    def __init__(self, settings: RateSettings, storage: Storage | None = None) -> None:
+    def __init__(
+        self,
+        settings: RateSettings,
+        counters: RateCounters | None = None,
+        metrics: RateMetrics | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._enabled = settings.enabled
         self._open = settings.on_failure == "open"
-        self._limiter = FixedWindowRateLimiter(MemoryCounters() if storage is None else storage)
-        self._principal = _Limit.per_minute("principal", settings.principal_per_minute)
-        self._tenant = _Limit.per_minute("tenant", settings.tenant_per_minute)
+        self._counters = ProcessCounters() if counters is None else counters
+        self._metrics = RateMetrics(CollectorRegistry()) if metrics is None else metrics
+        self._clock = clock
+        self._quiet_until = float("-inf")
+        self._principal = _Limit("principal", settings.principal_per_minute)
+        self._tenant = _Limit("tenant", settings.tenant_per_minute)
         self._policy_of_principal = self._principal.policy
         self._policy_of_both = f"{self._principal.policy}, {self._tenant.policy}"
 
@@ -95,46 +117,57 @@ class RateLimits:
         """
         if not self._enabled:
             return {}
-        charged = [(self._principal, client_of(issuer, subject), paid)]
+        limits = [self._principal]
+        charges = [self._principal.charge(client_of(issuer, subject), cost, paid)]
         if tenant is not None:
-            charged.append((self._tenant, tenant, 0))
+            limits.append(self._tenant)
+            charges.append(self._tenant.charge(tenant, cost))
         policy = self._policy_of_principal if tenant is None else self._policy_of_both
         try:
-            return {"RateLimit-Policy": policy, "RateLimit": await self._charge(charged, cost, policy)}
-        except RateLimitedError:
-            raise
-        except Exception as error:
-            if self._open:
-                _log.warning("rate_limiter_failed", error=type(error).__name__, let_pass=True)
-                return {}
-            raise UnavailableError("rates cannot be checked now, so nothing is let in; try again") from error
-
-    async def _charge(self, charged: Sequence[tuple[_Limit, str, int]], cost: int, policy: str) -> str:
-        now = time.time()
+            windows = await self._counters.charge(charges, WINDOW)
+        except Exception as error:  # noqa: BLE001  # whatever it is, `on_failure` says what follows
+            self._fail(error)
+            return {}
         states: list[str] = []
-        for limit, payer, paid in charged:
-            ends, left = await self._limiter.get_window_stats(limit.item, payer)
-            reset = WINDOW if left == limit.item.amount else max(0, ceil(ends - now))
-            if cost > limit.item.amount or left < cost - paid:
-                _refuse(limit, cost, left, reset, policy)
-            states.append(limit.state(left - cost + paid, reset))
-        for limit, payer, paid in charged:
-            if not await self._limiter.hit(limit.item, payer, cost=cost - paid):
-                _refuse(limit, cost, 0, WINDOW, policy)
-        return ", ".join(states)
+        for limit, charge, window in zip(limits, charges, windows, strict=True):
+            left, reset = limit.quota - window.used, ceil(window.seconds)
+            if charge.cost > left:
+                self._metrics.limited.labels(limit.name).inc()
+                _refuse(limit, cost, max(left, 0), reset, policy)
+            states.append(limit.state(left - charge.cost, reset))
+        return {"RateLimit-Policy": policy, "RateLimit": ", ".join(states)}
+
+    async def check(self) -> str:
+        """What counts, in words; with a warning when it fails."""
+        if not self._enabled:
+            return "not limited"
+        try:
+            return await self._counters.check()
+        except UnavailableError as error:
+            meanwhile = "requests pass uncounted" if self._open else "requests are refused"
+            return f"warning: {error.detail}: {meanwhile}"
+
+    def _fail(self, error: Exception) -> None:
+        self._metrics.failures.inc()
+        if self._clock() >= self._quiet_until:
+            self._quiet_until = self._clock() + _QUIET
+            cause = error.__cause__ or error
+            _log.warning("rate_limiter_failed", error=type(cause).__name__, reason=str(cause), let_pass=self._open)
+        if not self._open:
+            raise UnavailableError("rates cannot be checked now, so nothing is let in; try again") from error
 
 
 def _refuse(limit: _Limit, cost: int, left: int, reset: int, policy: str) -> NoReturn:
     headers = {"RateLimit-Policy": policy, "RateLimit": limit.state(left, reset)}
-    quota = limit.item.amount
-    if cost > quota:
+    if cost > limit.quota:
         raise RateLimitedError(
-            f"this request costs {cost}, more than the {quota} that a {limit.name} may use in a whole minute: split it",
+            f"this request costs {cost}, more than the {limit.quota} that a {limit.name} may use in a whole minute: "
+            "split it",
             headers=headers,
         )
     wait = max(1, reset)
     raise RateLimitedError(
-        f"this request costs {cost}, and of the {quota} a minute that a {limit.name} may use {left} are left; "
+        f"this request costs {cost}, and of the {limit.quota} a minute that a {limit.name} may use {left} are left; "
         f"try again in {wait} s",
         retry_after=wait,
         headers=headers,

@@ -1,14 +1,15 @@
-"""Which engine searches, which queue tells of work and which ring holds the master key, as the settings say."""
+"""Which engine searches, which queue tells of work, which ring holds the master key, what counts rates: by settings."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from tallystick.adapters.tantivy.index import TantivyIndex
+from tallystick.auth.counters import ProcessCounters
 from tallystick.auth.keys import Keyring
 from tallystick.database.pools import Database
 from tallystick.followers.embedded import EmbeddedQueue
-from tallystick.ports import EventIndex, KeyRing, Queue
+from tallystick.ports import EventIndex, KeyRing, Queue, RateCounters
 from tallystick.privacy.local import LocalKeyRing
 from tallystick.privacy.service import TenantKeys
 from tallystick.privacy.store import DataKeyStore
@@ -95,3 +96,32 @@ async def tenant_keys(settings: Settings, database: Database, keyring: Keyring) 
     """
     async with key_ring(settings, keyring) as ring:
         yield TenantKeys(DataKeyStore(database, ring, settings.keys.cache).load, settings.auth.freshness)
+
+
+@asynccontextmanager
+async def rate_counters(
+    settings: Settings, keyring: Keyring, observe: Callable[[float], None]
+) -> AsyncGenerator[RateCounters]:
+    """Open what counts rates.
+
+    Args:
+        settings: Of the installation.
+        keyring: The payers' names are hashed with its key for retries.
+        observe: Told the seconds in which a shared server counted.
+
+    Raises:
+        ConfigurationError: Settings of the shared server need a person.
+    """
+    if settings.rates.url is None:
+        yield ProcessCounters()
+        return
+
+    # Loaded where it is used alone: it takes a fifth of a second.
+    from tallystick.adapters.valkey import ValkeyCounters  # noqa: PLC0415
+
+    def payer_key() -> bytes:
+        held = keyring.retry_digest.current
+        return held.secrets[held.active_id]
+
+    async with ValkeyCounters(settings.rates, payer_key, observe) as counters:
+        yield counters

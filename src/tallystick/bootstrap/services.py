@@ -14,10 +14,10 @@ from tallystick.access_log.backlog import AccessMetrics
 from tallystick.access_log.service import AccessLog
 from tallystick.auth.gate import Gate
 from tallystick.auth.keys import Keyring, load_or_create
-from tallystick.auth.rates import RateLimits
+from tallystick.auth.rates import RateLimits, RateMetrics
 from tallystick.auth.revocations import Revocations
 from tallystick.auth.verifier import TokenVerifier
-from tallystick.bootstrap.adapters import search_index, tenant_keys, work_queue
+from tallystick.bootstrap.adapters import rate_counters, search_index, tenant_keys, work_queue
 from tallystick.database.pools import Database
 from tallystick.export.service import ExportService
 from tallystick.export.stored import StoredExports
@@ -81,6 +81,7 @@ class Services:
     keyring: Keyring
     directory: TenantDirectory
     revocations: Revocations
+    rates: RateLimits
     gate: Gate
     masking: Masking
     writer: Writer
@@ -129,12 +130,13 @@ async def services(settings: Settings, registry: CollectorRegistry | None = None
         directory = TenantDirectory(database, settings.auth.freshness)
         revocations = Revocations(database, settings.auth.freshness)
         source = LogSource(database)
-        stream_metrics = StreamMetrics(registry)
+        stream_metrics, rate_metrics = StreamMetrics(registry), RateMetrics(registry)
         known = partial(_known, directory, revocations)
         patience = settings.api.read_timeout
         hub = Hub(source, stream_metrics, max_bytes=settings.api.stream_buffer, patience=patience, fresh=known)
         async with (
             aclosing(TokenVerifier(settings.auth, keyring)) as verifier,
+            rate_counters(settings, keyring, rate_metrics.seconds.observe) as counters,
             _following(directory, revocations),
             work_queue(settings, database) as queue,
             _waking(settings, queue) as woken,
@@ -143,7 +145,8 @@ async def services(settings: Settings, registry: CollectorRegistry | None = None
             tenant_keys(settings, database, keyring) as keys,
             _recording(AccessLog(writer, directory, AccessMetrics(registry))) as access_log,
         ):
-            gate = Gate(verifier, revocations, directory, RateLimits(settings.rates))
+            rates = RateLimits(settings.rates, counters, rate_metrics)
+            gate = Gate(verifier, revocations, directory, rates)
             streams = StreamService(hub, Replays(source, patience, known), gate, settings.api, stream_metrics)
             jobs = JobService(database, queue, cursors, NOT_CANCELLED)
             tenants = TenantService(database, directory, cursors)
@@ -160,6 +163,7 @@ async def services(settings: Settings, registry: CollectorRegistry | None = None
                 keyring=keyring,
                 directory=directory,
                 revocations=revocations,
+                rates=rates,
                 gate=gate,
                 masking=Masking(keys, MaskingMetrics(registry)),
                 writer=writer,

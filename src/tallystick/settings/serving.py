@@ -1,8 +1,9 @@
 """Settings of the doors: what comes in, who may, how much, and what is said of it."""
 
+from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from tallystick.settings.group import Group, Seconds
 
@@ -124,6 +125,20 @@ class RateSettings(Group):
     on_failure: Literal["closed", "open"] = Field(
         default="closed",
         description="What happens when the limiter itself fails: refuse with 503, or let pass.",
+    )
+    url: str | None = Field(
+        default=None,
+        description="URL of a Valkey or Redis server in which all processes count, `valkeys://host:6379` over TLS or"
+        " `valkey://…` without (`rediss://` and `redis://` say the same). Each process counts for itself when absent.",
+    )
+    user: str | None = Field(default=None, description="User of that server, where it asks for one.")
+    password: SecretStr | None = Field(default=None, description="Password for that server.")
+    password_file: Path | None = Field(default=None, description="File with that password, in place of it.")
+    ca_file: Path | None = Field(
+        default=None, description="File of the certificates that vouch for that server; the system's when absent."
+    )
+    timeout: Seconds = Field(
+        default=1, description="Seconds that it may take to count a request; beyond it the limiter has failed."
     )
 
 

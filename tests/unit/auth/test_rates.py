@@ -1,12 +1,17 @@
-from typing import Any, NoReturn
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
 
-from tallystick.auth.counters import MemoryCounters
-from tallystick.auth.rates import RateLimits
+from counters_conformance import CountersConformance
+from tallystick.auth.counters import MemoryCounters, ProcessCounters
+from tallystick.auth.rates import RateLimits, RateMetrics
 from tallystick.errors import RateLimitedError, UnavailableError
+from tallystick.ports import Charge, Window
 from tallystick.settings import RateSettings
 
 
@@ -18,18 +23,24 @@ class Clock:
         return self.seconds
 
 
-class Broken(MemoryCounters):
-    """A store that does not answer."""
+class Broken(ProcessCounters):
+    """Counters that do not answer until they are mended."""
 
-    async def get(self, key: str) -> NoReturn:
-        raise ConnectionError(key)
+    mended = False
+
+    async def charge(self, charges: Sequence[Charge], window: int) -> Sequence[Window]:
+        if not self.mended:
+            raise UnavailableError("the shared server of rates failed") from ConnectionError("refused")
+        return await super().charge(charges, window)
+
+    async def check(self) -> str:
+        raise UnavailableError("the shared server of rates failed")
 
 
-class Contended(MemoryCounters):
-    """A shared store in which others use up the limit between the look and the hit."""
-
-    async def get(self, key: str) -> int:  # noqa: ARG002  (whatever the key)
-        return 0
+class TestProcessCounters(CountersConformance):
+    @pytest.fixture
+    def counters(self) -> ProcessCounters:
+        return ProcessCounters()
 
 
 def limits(principal: int = 10, tenant: int = 15, **changes: Any) -> RateLimits:
@@ -79,6 +90,15 @@ async def test_over_the_principals_limit_nothing_is_counted() -> None:
     assert (await rates.take("iss", "ada", "acme", 2))["RateLimit"] == '"principal";r=0;t=60, "tenant";r=5;t=60'
 
 
+async def test_a_window_that_ended_in_between_does_not_let_a_larger_cost_pass() -> None:
+    clock = Clock()
+    rates = RateLimits(RateSettings(principal_per_minute=10), ProcessCounters(clock))
+    await rates.take("iss", "ada", None, 1)
+    clock.seconds += 60
+    with pytest.raises(RateLimitedError, match="split it"):
+        await rates.take("iss", "ada", None, 11, paid=1)
+
+
 async def test_over_the_tenants_limit_the_principal_keeps_its_share() -> None:
     rates = limits()
     await rates.take("iss", "ada", "acme", 10)
@@ -106,17 +126,45 @@ async def test_a_broken_limiter_shuts_by_default() -> None:
     with pytest.raises(UnavailableError) as caught:
         await rates.take("iss", "ada", "acme", 1)
     assert "acme" not in caught.value.detail
+    assert caught.value.retry_after is not None
 
 
 async def test_a_broken_limiter_opens_by_setting() -> None:
     assert await RateLimits(RateSettings(on_failure="open"), Broken()).take("iss", "ada", "acme", 1) == {}
 
 
-async def test_a_race_over_a_shared_store_lets_none_too_many_pass() -> None:
-    rates = RateLimits(RateSettings(principal_per_minute=10, tenant_per_minute=15), Contended())
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, "warning: the shared server of rates failed: requests are refused"),
+        ({"on_failure": "open"}, "warning: the shared server of rates failed: requests pass uncounted"),
+        ({"enabled": False}, "not limited"),
+    ],
+)
+async def test_it_is_told_what_a_broken_limiter_means(changes: dict[str, Any], told: str) -> None:
+    assert await RateLimits(RateSettings(**changes), Broken()).check() == told
+
+
+async def test_a_broken_limiter_is_logged_once_in_a_while_and_counted_always() -> None:
+    clock, registry = Clock(), CollectorRegistry()
+    rates = RateLimits(RateSettings(on_failure="open"), Broken(), RateMetrics(registry), clock)
+    with capture_logs() as logged:
+        for _ in range(100):
+            await rates.take("iss", "ada", "acme", 1)
+        clock.seconds += 11
+        await rates.take("iss", "ada", "acme", 1)
+    assert [(line["event"], line["reason"], line["let_pass"]) for line in logged] == [
+        ("rate_limiter_failed", "refused", True)
+    ] * 2
+    assert registry.get_sample_value("tallystick_rate_limiter_failures_total") == 101
+
+
+async def test_a_limiter_that_works_again_limits_again() -> None:
+    counters = Broken()
+    rates = RateLimits(RateSettings(principal_per_minute=10, on_failure="open"), counters)
     await rates.take("iss", "ada", None, 10)
-    with pytest.raises(RateLimitedError):
-        await rates.take("iss", "ada", None, 1)
+    counters.mended = True
+    assert (await rates.take("iss", "ada", None, 10))["RateLimit"] == '"principal";r=0;t=60'
 
 
 async def test_limits_can_be_switched_off() -> None:
