@@ -15,7 +15,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import typer
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel, IPvAnyNetwork, SecretStr
 from pydantic.fields import FieldInfo
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 from typer.main import get_command
@@ -56,6 +56,7 @@ CLI_HEAD = """\
 _NAMES: tuple[tuple[type, str], ...] = (
     (bool, "true or false"),
     (PurePath, "path"),
+    (IPvAnyNetwork, "address or network"),
     (str, "text"),
     (SecretStr, "text"),
     (int, "integer"),

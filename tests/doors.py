@@ -131,9 +131,9 @@ class LiveDoor:
     server: uvicorn.Server
 
     def watch(self, token: str | None = None, *, after: int | None = None, **options: Any) -> websockets.connect:
-        """Open a stream; `params` are its query, everything else the client's own."""
+        """Open a stream; `params` are its query, `headers` go beside the token's, all else is the client's own."""
         params = {**options.pop("params", {}), **({} if after is None else {"after_seq": str(after)})}
-        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        headers = {**options.pop("headers", {}), **({} if token is None else {"Authorization": f"Bearer {token}"})}
         path = options.pop("path", "/api/v1/logs/stream")
         url = f"{self.url.replace('http', 'ws')}{path}?{urlencode(params, doseq=True)}"
         return websockets.connect(url, additional_headers=headers, compression=None, **options)

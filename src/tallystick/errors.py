@@ -177,7 +177,7 @@ class InvalidError(TallystickError):
 
 
 class RateLimitedError(TallystickError):
-    """The principal or its tenant used up its share for now."""
+    """The principal or its tenant used up its share for now, or an address failed too often to authenticate."""
 
     status = HTTPStatus.TOO_MANY_REQUESTS
     slug = "rate-limited"

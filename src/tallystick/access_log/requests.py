@@ -3,8 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import wraps
-from ipaddress import ip_address
-from typing import Any
+from typing import Any, Final
 
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
@@ -13,12 +12,22 @@ from tallystick.access_log.model import Actor, Deed, Place, Result
 from tallystick.access_log.refusals import NOBODY
 from tallystick.access_log.service import AccessLog, Attempt, Intent
 from tallystick.auth.access import Access
+from tallystick.auth.addresses import address_of
 from tallystick.auth.model import Principal
 from tallystick.auth.operations import Operation, Realm, Recorded, Recording
 from tallystick.auth.recording import Asked
 from tallystick.auth.refusals import refused_of
 from tallystick.auth.tenancy import PLATFORM_TENANT
-from tallystick.errors import ForbiddenError, GoneError, NotFoundError, TallystickError, UnauthenticatedError
+from tallystick.errors import (
+    ForbiddenError,
+    GoneError,
+    NotFoundError,
+    RateLimitedError,
+    TallystickError,
+    UnauthenticatedError,
+)
+
+_REFUSALS: Final = (UnauthenticatedError, ForbiddenError, GoneError, NotFoundError)
 
 
 class RequestRecord:
@@ -105,8 +114,10 @@ class RequestRecord:
     async def failed(self, error: Exception) -> None:
         """See `Record`. An error tells something, too, so it leaves when the intent is durable."""
         if self._begun is None:
-            if isinstance(error, UnauthenticatedError | ForbiddenError | GoneError | NotFoundError):
-                await self._log.refuse(self._refusal(error))
+            # One failure too many from an address is answered by 429; it is a refusal still.
+            refusal = error.__cause__ if isinstance(error, RateLimitedError) else error
+            if isinstance(refusal, _REFUSALS):
+                await self._log.refuse(self._refusal(refusal))
             return
         await self.durable()
         self.tell(problem=error.slug if isinstance(error, TallystickError) else TallystickError.slug)
@@ -174,12 +185,3 @@ def actor_of(request: HTTPConnection, principal: Principal, tenant_id: str) -> A
         user_agent=request.headers.get("user-agent"),
         request_id=request.state.correlation_id,
     )
-
-
-def address_of(request: HTTPConnection) -> str | None:
-    """The client's address, without a zone; None where the server knows none."""
-    host = None if request.client is None else request.client.host.partition("%")[0]
-    try:
-        return None if host is None else str(ip_address(host))
-    except ValueError:
-        return None

@@ -13,6 +13,7 @@ from tallystick.access_log.requests import recorded, recorded_stream
 from tallystick.access_log.service import AccessLog
 from tallystick.api.direct import DirectRoute
 from tallystick.api.docs import docs_routes
+from tallystick.api.forwarded import Proxies
 from tallystick.api.health import health_routes
 from tallystick.api.jobs import job_routes
 from tallystick.api.metrics import HttpMetrics
@@ -30,6 +31,7 @@ from tallystick.log.routes_write import write_routes
 from tallystick.retention.offboarding_routes import offboarding_routes
 from tallystick.retention.routes import cleanup_routes
 from tallystick.search.routes import search_routes
+from tallystick.settings import ApiSettings
 from tallystick.stats.routes import stats_routes
 from tallystick.stream.routes import stream_routes
 from tallystick.tenants.routes import tenant_routes
@@ -81,13 +83,15 @@ def _recorded(route: APIRoute | APIWebSocketRoute, log: AccessLog) -> Callable[.
     return wrap(route.endpoint, operation, log)
 
 
-def surround(app: FastAPI, metrics: HttpMetrics, max_body_bytes: int) -> None:
+def surround(app: FastAPI, metrics: HttpMetrics, settings: ApiSettings) -> None:
     """Put our layers around the routes.
 
     They stand in place of Starlette's, the outermost of which answers bugs in plain text and raises them again.
     """
     inner = ExceptionMiddleware(AsyncExitStackMiddleware(app.router), handlers=dict(app.exception_handlers))
-    app.middleware_stack = Edge(inner, metrics, max_body_bytes)
+    app.middleware_stack = Edge(
+        inner, metrics, settings.max_body_bytes, Proxies(settings.trusted_proxies), hsts=settings.hsts
+    )
 
 
 def create_app(services: Services) -> FastAPI:
@@ -129,5 +133,5 @@ def create_app(services: Services) -> FastAPI:
     _add(app, job_routes(services.jobs, services.gate, services.settings), log, PREFIX)
     _add(app, health_routes(services), log)
     _add(app, docs_routes(app), log)
-    surround(app, HttpMetrics(services.registry), services.settings.api.max_body_bytes)
+    surround(app, HttpMetrics(services.registry), services.settings.api)
     return app

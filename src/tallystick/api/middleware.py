@@ -7,42 +7,51 @@ import re
 import secrets
 from collections.abc import Iterable
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeAlias
 
 import structlog
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tallystick.api.forwarded import NO_PROXIES, Proxies
 from tallystick.api.metrics import HttpMetrics
 from tallystick.api.problems import internal_error, problem_response
 from tallystick.errors import TooLargeError
 
+Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
+
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 _TRACEPARENT = re.compile(rb"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+_AMAZON_ROOT = re.compile(rb"(?:^|;) *Root=(1-[0-9a-f]{8}-[0-9a-f]{24})(?:;|$)")
 _CLIENT_CLOSED = 499
 _UPGRADED = 101
 _STARTS = frozenset({"http.response.start", "websocket.http.response.start", "websocket.accept"})
 _FAILED = {"type": "websocket.close", "code": 1011, "reason": "an unexpected failure: try again"}
 _MOST_DIGITS = 18
+_TLS = frozenset({"https", "wss"})
 _UNMATCHED = "unmatched"
-_NOSNIFF = (b"x-content-type-options", b"nosniff")
+_COMMON: Headers = ((b"x-content-type-options", b"nosniff"),)
 _NO_STORE = (b"cache-control", b"no-store")
 _METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 
 
-def correlation_id(request_id: bytes | None, traceparent: bytes | None) -> str:
+def correlation_id(request_id: bytes | None, traceparent: bytes | None, amazon: bytes | None = None) -> str:
     """Choose the id by which one request is found again in answers and log lines.
 
     Args:
         request_id: `X-Request-Id` as sent: taken when it is 1 to 128 visible ASCII characters.
         traceparent: W3C Trace Context §3.2: its trace id is taken otherwise.
+        amazon: `X-Amzn-Trace-Id` of an Application Load Balancer: its `Root`, which the balancer's own log has, too, is
+            taken where neither is there.
 
     Returns:
-        One of those, or else 32 random hexadecimal digits.
+        The first of those that is well formed, or else 32 random hexadecimal digits.
     """
     if request_id is not None and _REQUEST_ID.fullmatch(request_id):
         return request_id.decode("ascii")
     if traceparent is not None and (match := _TRACEPARENT.fullmatch(traceparent)):
+        return match[1].decode("ascii")
+    if amazon is not None and (match := _AMAZON_ROOT.search(amazon)):
         return match[1].decode("ascii")
     return secrets.token_hex(16)
 
@@ -55,9 +64,10 @@ def _exceeds(length: bytes, limit: int) -> bool:
 class _Exchange:
     """One request and what is known of its response."""
 
-    __slots__ = ("correlation_id", "extra_headers", "head", "send", "started", "status")
+    __slots__ = ("common", "correlation_id", "extra_headers", "head", "send", "started", "status")
 
-    def __init__(self, correlation: str, send: Send, *, head: bool) -> None:
+    def __init__(self, correlation: str, send: Send, common: Headers, *, head: bool) -> None:
+        self.common = common
         self.correlation_id = correlation
         self.extra_headers: dict[str, str] = {}
         self.head = head
@@ -75,7 +85,7 @@ class _Exchange:
         await self.send(message)
 
     def _headers(self, given: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-        headers = [*given, _NOSNIFF, (b"x-request-id", self.correlation_id.encode("ascii"))]
+        headers = [*given, *self.common, (b"x-request-id", self.correlation_id.encode("ascii"))]
         for name, value in self.extra_headers.items():
             headers.append((name.lower().encode("latin-1"), value.encode("latin-1")))
         for name, _ in headers:
@@ -97,12 +107,26 @@ class Edge:
         metrics: Where durations are counted.
         max_body_bytes: A larger `Content-Length` is refused before anything is read; bodies of unknown length
             are counted by whoever reads them.
+        proxies: Who may say where a request comes from.
+        hsts: Seconds for which who came by https is to come by nothing else (RFC 6797); 0 says nothing of it.
     """
 
-    def __init__(self, app: ASGIApp, metrics: HttpMetrics, max_body_bytes: int) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        metrics: HttpMetrics,
+        max_body_bytes: int,
+        proxies: Proxies = NO_PROXIES,
+        *,
+        hsts: int = 0,
+    ) -> None:
         self._app = app
         self._metrics = metrics
         self._max_body_bytes = max_body_bytes
+        self._proxies = proxies
+        self._secure: Headers = (
+            (*_COMMON, (b"strict-transport-security", b"max-age=%d" % hsts)) if hsts > 0 else _COMMON
+        )
         self._log: Any = structlog.get_logger("tallystick.access")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -111,16 +135,20 @@ class Edge:
             await self._app(scope, receive, send)
             return
         begun = perf_counter()
-        request_id = traceparent = length = None
+        self._proxies.settle(scope)
+        request_id = traceparent = amazon = length = None
         for name, value in scope["headers"]:
             if name == b"x-request-id":
                 request_id = value
             elif name == b"traceparent":
                 traceparent = value
+            elif name == b"x-amzn-trace-id":
+                amazon = value
             elif name == b"content-length":
                 length = value
         method = scope.get("method", "GET")
-        exchange = _Exchange(correlation_id(request_id, traceparent), send, head=method == "HEAD")
+        common = self._secure if scope.get("scheme") in _TLS else _COMMON
+        exchange = _Exchange(correlation_id(request_id, traceparent, amazon), send, common, head=method == "HEAD")
         state = scope.setdefault("state", {})
         state["correlation_id"] = exchange.correlation_id
         state["response_headers"] = exchange.extra_headers

@@ -42,8 +42,8 @@ REMEDIES: Final[Mapping[str, str]] = MappingProxyType(
             "in the body, `parameter` otherwise, `index` in a bulk request) and what to mend there."
         ),
         "rate-limited": (
-            "The principal or its tenant used up its share. Wait as many seconds as `Retry-After` says; "
-            "`RateLimit` tells what is left."
+            "The principal or its tenant used up its share, or too much came from an address without a valid token. "
+            "Wait as many seconds as `Retry-After` says; `RateLimit` tells what is left."
         ),
         "unavailable": (
             "The server cannot answer now. Send the same request again after `Retry-After` seconds; with "

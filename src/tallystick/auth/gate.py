@@ -5,6 +5,7 @@ from typing import Final
 from starlette.requests import HTTPConnection
 
 from tallystick.auth.access import Access, narrowing_of
+from tallystick.auth.addresses import source_of
 from tallystick.auth.model import Principal
 from tallystick.auth.operations import Operation, Realm
 from tallystick.auth.permissions import Permission, grants_in, in_scope
@@ -21,6 +22,7 @@ from tallystick.errors import (
     InvalidError,
     NotFoundError,
     RateLimitedError,
+    UnauthenticatedError,
     UnavailableError,
 )
 
@@ -53,18 +55,33 @@ class Gate:
 
         Raises:
             UnauthenticatedError: No token, or one that does not hold; the message says why.
+            RateLimitedError: Likewise, once too often from this address.
             BadRequestError: Several ``Authorization`` headers.
             UnavailableError: Revocations or the issuer's keys are not known well enough to tell.
         """
-        return await self.identify(_bearer_token(request))
+        return await self.identify(request, None)
 
-    async def identify(self, token: str) -> Principal:
+    async def identify(self, request: HTTPConnection, token: str | None) -> Principal:
         """Find out whom a token speaks for.
+
+        Args:
+            request: What it came with; a failure counts against the address that sent it.
+            token: It; that of the header when None.
 
         Raises:
             UnauthenticatedError: It does not hold; the message says why.
-            UnavailableError: Revocations or the issuer's keys are not known well enough to tell.
+            RateLimitedError: Likewise, once too often from this address. Its cause is that error.
+            BadRequestError, UnavailableError: See `authenticate`.
         """
+        try:
+            return await self._identify(_bearer_token(request) if token is None else token)
+        except UnauthenticatedError as error:
+            too_many = await self._rates.failed(source_of(request))
+            if too_many is not None:
+                raise too_many from error
+            raise
+
+    async def _identify(self, token: str) -> Principal:
         principal = self._verifier.remembered(token)
         if principal is None:
             principal = await self._verifier.verify(token)

@@ -1,4 +1,4 @@
-"""How much a principal and a tenant may use a minute, whoever counts it.
+"""How much a principal and a tenant may use a minute, and how often an address may fail to authenticate.
 
 Headers follow draft-ietf-httpapi-ratelimit-headers (two fields, ``RateLimit-Policy`` and ``RateLimit``). The
 window is fixed: it starts with the first request after the last one ended, and its cost does not grow with the
@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import ceil
-from typing import Final, Literal, NoReturn
+from typing import Final, Literal, NoReturn, TypeAlias
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -28,6 +28,9 @@ WINDOW: Final = 60
 
 _QUIET: Final = 10.0
 """Seconds between two warnings that the limiter fails."""
+
+_Name: TypeAlias = Literal["principal", "tenant", "address"]
+
 
 
 class RateMetrics:
@@ -52,7 +55,7 @@ class RateMetrics:
 class _Limit:
     """One limit, by its name on the wire."""
 
-    name: Literal["principal", "tenant"]
+    name: _Name
     quota: int
 
     @property
@@ -68,7 +71,7 @@ class _Limit:
 
 
 class RateLimits:
-    """The two limits.
+    """The limits: two on what is used, and one on failures.
 
     A request is charged to both or to none, so a tenant at its limit does not eat up its principals' shares, nor one
     principal's refused bulk its tenant's.
@@ -95,6 +98,7 @@ class RateLimits:
         self._quiet_until = float("-inf")
         self._principal = _Limit("principal", settings.principal_per_minute)
         self._tenant = _Limit("tenant", settings.tenant_per_minute)
+        self._failures = _Limit("address", settings.failures_per_minute)
         self._policy_of_principal = self._principal.policy
         self._policy_of_both = f"{self._principal.policy}, {self._tenant.policy}"
 
@@ -137,6 +141,35 @@ class RateLimits:
             states.append(limit.state(left - charge.cost, reset))
         return {"RateLimit-Policy": policy, "RateLimit": ", ".join(states)}
 
+    async def failed(self, source: str) -> RateLimitedError | None:
+        """Count a failed authentication; returns what to answer in place of the failure when there were too many.
+
+        Whoever has a valid token never comes here, so nobody can lock out those who share an address. When the limiter
+        itself fails the failure stands: it lets nobody in.
+
+        Args:
+            source: Whence; see `auth.addresses.source_of`.
+        """
+        if not self._enabled:
+            return None
+        limit = self._failures
+        charge = limit.charge(source, 1)
+        try:
+            (window,) = await self._counters.charge([charge], WINDOW)
+        except Exception as error:  # noqa: BLE001  # whatever it is
+            self._note(error)
+            return None
+        if charge.cost <= limit.quota - window.used:
+            return None
+        self._metrics.limited.labels(limit.name).inc()
+        wait = max(1, ceil(window.seconds))
+        return RateLimitedError(
+            f"{limit.quota} requests without a valid token came from your address within a minute: get a new token, "
+            f"and try again in {wait} s",
+            retry_after=wait,
+            headers={"RateLimit-Policy": limit.policy, "RateLimit": limit.state(0, wait)},
+        )
+
     async def check(self) -> str:
         """What counts, in words; with a warning when it fails."""
         if not self._enabled:
@@ -148,13 +181,16 @@ class RateLimits:
             return f"warning: {error.detail}: {meanwhile}"
 
     def _fail(self, error: Exception) -> None:
+        self._note(error)
+        if not self._open:
+            raise UnavailableError("rates cannot be checked now, so nothing is let in; try again") from error
+
+    def _note(self, error: Exception) -> None:
         self._metrics.failures.inc()
         if self._clock() >= self._quiet_until:
             self._quiet_until = self._clock() + _QUIET
             cause = error.__cause__ or error
             _log.warning("rate_limiter_failed", error=type(cause).__name__, reason=str(cause), let_pass=self._open)
-        if not self._open:
-            raise UnavailableError("rates cannot be checked now, so nothing is let in; try again") from error
 
 
 def _refuse(limit: _Limit, cost: int, left: int, reset: int, policy: str) -> NoReturn:

@@ -43,7 +43,6 @@ def open_socket(settings: Settings, descriptor: int | None) -> socket.socket:
 
 def server_config(app: Callable[..., Awaitable[None]], settings: Settings) -> uvicorn.Config:
     """How uvicorn serves the application."""
-    trusted = settings.api.trusted_proxies
     return HeadConfig(
         app,
         head_timeout=settings.api.head_timeout,
@@ -57,8 +56,7 @@ def server_config(app: Callable[..., Awaitable[None]], settings: Settings) -> uv
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=bool(trusted),
-        forwarded_allow_ips=list(trusted),
+        proxy_headers=False,  # `api.forwarded` reads them
         timeout_keep_alive=settings.api.keep_alive,
         timeout_graceful_shutdown=math.ceil(settings.api.drain_timeout),
     )

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, IPvAnyNetwork, SecretStr, field_validator
 
 from tallystick.settings.group import Group, Seconds
 
@@ -50,8 +50,15 @@ class ApiSettings(Group):
         description="Bytes that a process keeps for the slowest of those who stream the same; all together, eight times"
         " as much.",
     )
-    trusted_proxies: tuple[str, ...] = Field(
-        default=(), description="Addresses or networks whose `X-Forwarded-For` is believed; none by default."
+    trusted_proxies: tuple[IPvAnyNetwork, ...] = Field(
+        default=(),
+        description="Addresses or networks of proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed;"
+        " none by default.",
+    )
+    hsts: int = Field(
+        default=31_536_000,
+        ge=0,
+        description="Seconds for which who came by https is told to come by nothing else; 0 says nothing of it.",
     )
     drain_notice: float = Field(
         default=0,
@@ -60,6 +67,13 @@ class ApiSettings(Group):
     )
     drain_timeout: Seconds = Field(default=20, description="Seconds that requests in flight get to end at shutdown.")
     keep_alive: int = Field(default=75, ge=1, description="Seconds an idle connection is kept.")
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _not_everybody(cls, networks: tuple[IPvAnyNetwork, ...]) -> tuple[IPvAnyNetwork, ...]:
+        if any(network.prefixlen == 0 for network in networks):
+            raise ValueError("a network of everybody lets everybody pass for anybody: name those of the proxies alone")
+        return networks
 
 
 class EventSettings(Group):
@@ -121,6 +135,12 @@ class RateSettings(Group):
     principal_per_minute: int = Field(default=3_000_000, ge=1, description="Cost that one principal may use a minute.")
     tenant_per_minute: int = Field(
         default=6_000_000, ge=1, description="Cost that all principals of one tenant may use a minute."
+    )
+    failures_per_minute: int = Field(
+        default=3_000,
+        ge=1,
+        description="Requests a minute without a valid token from one address (of IPv6: one /64), beyond which the"
+        " answer is 429 in place of 401. One with a valid token is never refused by it.",
     )
     on_failure: Literal["closed", "open"] = Field(
         default="closed",

@@ -41,8 +41,7 @@ class _Door:
 
     async def known(self, websocket: WebSocket, socket: Socket, token: str | None) -> None:
         """Who sends a token with the request is refused before anything is upgraded."""
-        gate = self._gate
-        principal = await (gate.authenticate(websocket) if token is None else gate.identify(token))
+        principal = await self._gate.identify(websocket, token)
         async with self._entering(websocket, principal) as entered:
             await websocket.accept(agreed(websocket))
             await self._stream(websocket, socket, entered)
@@ -51,7 +50,7 @@ class _Door:
         """Who sends it in the first message can only be refused by closing."""
         with self._service.strangers():
             await websocket.accept(agreed(websocket))
-            principal = await self._gate.identify(await first_token(websocket))
+            principal = await self._gate.identify(websocket, await first_token(websocket))
         async with self._entering(websocket, principal) as entered:
             await self._stream(websocket, socket, entered)
 

@@ -73,9 +73,33 @@ def test_without_either_one_is_made(trace: bytes | None) -> None:
     assert made != correlation_id(None, trace)
 
 
-@given(st.binary(max_size=140), st.binary(max_size=60))
-def test_whatever_is_sent_the_id_is_visible_ascii(request_id: bytes, trace: bytes) -> None:
-    made = correlation_id(request_id, trace)
+ROOT = "1-67891233-abcdef012345678912345678"
+
+
+@pytest.mark.parametrize(
+    "amazon",
+    [
+        f"Root={ROOT}",
+        f"Root={ROOT};Parent=463ac35c9f6413ad;Sampled=1",
+        f"Self=1-67891234-12456789abcdef012345678a;Root={ROOT}",
+        f"Self=1-67891234-12456789abcdef012345678a; Root={ROOT};CalledFrom=app",
+    ],
+)
+def test_the_root_of_an_application_load_balancer_is_taken_where_nothing_else_is(amazon: str) -> None:
+    assert correlation_id(None, None, amazon.encode()) == ROOT
+    assert correlation_id(b"", b"junk", amazon.encode()) == ROOT
+    assert correlation_id(b"abc-1", None, amazon.encode()) == "abc-1"
+    assert correlation_id(None, TRACE, amazon.encode()) == "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+@pytest.mark.parametrize("amazon", ["", ROOT, f"Root={ROOT}0", f"NoRoot={ROOT}", f"Root={ROOT.upper()}", "Root=1-2-3"])
+def test_another_root_is_not(amazon: str) -> None:
+    assert len(correlation_id(None, None, amazon.encode())) == 32
+
+
+@given(st.binary(max_size=140), st.binary(max_size=60), st.binary(max_size=60))
+def test_whatever_is_sent_the_id_is_visible_ascii(request_id: bytes, trace: bytes, amazon: bytes) -> None:
+    made = correlation_id(request_id, trace, amazon)
     assert 1 <= len(made) <= 128
     assert all("\x21" <= letter <= "\x7e" for letter in made)
 

@@ -11,6 +11,7 @@ from tallystick.api.metrics import HttpMetrics
 from tallystick.api.problems import install_problem_handlers, problem_classes
 from tallystick.api.remedies import REMEDIES
 from tallystick.errors import Flaw, InvalidError, RateLimitedError, TallystickError, UnavailableError
+from tallystick.settings import ApiSettings
 
 
 def client(error: Exception | None = None) -> httpx.AsyncClient:
@@ -27,7 +28,7 @@ def client(error: Exception | None = None) -> httpx.AsyncClient:
     @app.post("/things")
     async def make() -> None: ...
 
-    surround(app, HttpMetrics(CollectorRegistry()), max_body_bytes=10)
+    surround(app, HttpMetrics(CollectorRegistry()), ApiSettings(max_body_bytes=1024))
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://tallystick.test")
 
 

@@ -36,6 +36,9 @@ class Broken(ProcessCounters):
     async def check(self) -> str:
         raise UnavailableError("the shared server of rates failed")
 
+    async def incr(self, key: str, expiry: float, amount: int = 1) -> NoReturn:  # noqa: ARG002
+        raise ConnectionError(key)
+
 
 class TestProcessCounters(CountersConformance):
     @pytest.fixture
@@ -216,3 +219,22 @@ async def test_what_passes_never_exceeds_the_limits(costs: list[int]) -> None:
         else:
             assert fits
             passed[who] += cost
+
+
+async def test_failures_of_an_address_are_bounded_and_nobody_elses() -> None:
+    rates = limits(failures_per_minute=2)
+    assert [await rates.failed("203.0.113.9") for _ in range(2)] == [None, None]
+    refusal = await rates.failed("203.0.113.9")
+    assert refusal is not None
+    assert refusal.retry_after == 60
+    assert refusal.headers == {"RateLimit-Policy": '"address";q=2;w=60', "RateLimit": '"address";r=0;t=60'}
+    assert await rates.failed("203.0.113.10") is None
+    # What an address fails costs none of those who come from it.
+    assert (await rates.take("iss", "ada", "acme", 10))["RateLimit"] == '"principal";r=0;t=60, "tenant";r=5;t=60'
+
+
+async def test_failures_count_for_nothing_without_limits_or_a_limiter() -> None:
+    unlimited = limits(failures_per_minute=1, enabled=False)
+    broken = RateLimits(RateSettings(failures_per_minute=1), Broken())
+    for rates in (unlimited, broken):
+        assert [await rates.failed("203.0.113.9") for _ in range(3)] == [None] * 3
