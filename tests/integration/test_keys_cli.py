@@ -128,3 +128,21 @@ async def test_keys_are_moved_to_another_key_in_kms(monkeypatch: pytest.MonkeyPa
     assert moved == {"master_key_id": new, "new_master_key": False, "rewrapped": 1, "lost": []}
     (state,) = (await keys("status"))["master_keys"]
     assert (state["master_key_id"], state["held"]) == (new, True)
+
+
+@pytest.mark.usefixtures("_environment")
+async def test_keys_that_came_by_environment_are_rotated_by_a_new_bundle(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TALLYSTICK_KEY_FILES", await run("bundle", "--new"))
+    made = await keys("rotate", "--tenant", "acme")
+    unchanged = await keys("rotate-master")
+    assert (unchanged["new_master_key"], unchanged["rewrapped"]) == (False, 0)
+    bundle = await run("bundle", "--rotate", "master")
+    monkeypatch.setenv("TALLYSTICK_KEY_FILES", bundle)
+    rotated = await keys("rotate-master")
+    assert (rotated["new_master_key"], rotated["rewrapped"], rotated["lost"]) == (False, 1, [])
+    assert rotated["master_key_id"] == json.loads(bundle)["master"]["active"]
+    (listed,) = (await keys("status", "--tenant", "acme"))["keys"]
+    assert (listed["key_id"], listed["master_key_id"]) == (made["key_id"], rotated["master_key_id"])
+    assert not (tmp_path / "keys").exists()

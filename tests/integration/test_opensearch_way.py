@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 from opensearchpy import AsyncOpenSearch
+from pydantic import SecretStr
 
-from clusters import Way, cluster_settings, self_signed, stored, way_to
+from certificates import Authority
+from clusters import Way, cluster_settings, stored, way_to
 from search_conformance import assert_pages, document, expected, varied
 from tallystick.adapters.opensearch.bulk import RefusedDocumentError
 from tallystick.adapters.opensearch.index import OpenSearchIndex
@@ -214,20 +216,31 @@ async def test_certificate_and_password(opensearch_url: str, tmp_path: Path) -> 
             return web.Response(status=401)
         return await way.pass_on(request, body)
 
-    tls, certificate = self_signed(tmp_path)
-    password = tmp_path / "password"
-    password.write_text("s3cret\n")
-    async with way_to(opensearch_url, tls) as way:
+    authority, stranger = Authority(tmp_path), Authority(tmp_path, "stranger")
+    file = tmp_path / "password"
+    file.write_text("s3cret\n")
+    ours, by_file, by_word = {"ca_file": authority.file}, {"password_file": file}, {"password": SecretStr("s3cret")}
+    async with way_to(opensearch_url, authority.certificate("cluster").context()) as way:
         way.answer = guard
-        user = {"user": "ada", "password_file": password}
-        settings = cluster_settings(way.url, ca_file=certificate, **user)
-        async with OpenSearchIndex(settings) as index:
-            await index.append(1, varied(9), through=8)
-            await assert_pages(index, 1, varied(9), MatchAll(), limit=4)
-        for refused in ({"ca_file": certificate}, user):
-            async with OpenSearchIndex(cluster_settings(way.url, **refused)) as index:
-                with pytest.raises(SearchDownError):
-                    await index.search(1, NEWEST)
+        for log_id, password in enumerate((by_file, by_word), start=1):
+            async with OpenSearchIndex(cluster_settings(way.url, user="ada", **ours, **password)) as index:
+                await index.append(log_id, varied(9), through=8)
+                await assert_pages(index, log_id, varied(9), MatchAll(), limit=4)
+        for refused, said in (
+            (ours, "refuses the user"),
+            ({"user": "ada", **by_file}, r"search\.ca_file"),
+            ({"user": "ada", "ca_file": stranger.file, **by_file}, r"search\.ca_file"),
+        ):
+            await assert_down(cluster_settings(way.url, **refused), said)
+    async with way_to(opensearch_url, authority.certificate("another", "192.0.2.1").context()) as way:
+        await assert_down(cluster_settings(way.url, **ours), r"search\.ca_file")
+
+
+async def assert_down(settings: SearchSettings, said: str) -> None:
+    """Searching fails, and what is said of it tells why."""
+    async with OpenSearchIndex(settings) as index:
+        with pytest.raises(SearchDownError, match=said):
+            await index.search(1, NEWEST)
 
 
 def test_settings_that_need_a_person(tmp_path: Path) -> None:
@@ -236,6 +249,13 @@ def test_settings_that_need_a_person(tmp_path: Path) -> None:
         SearchSettings(engine="opensearch"),
         SearchSettings(engine="opensearch", url="http://127.0.0.1:1", user="ada", password_file=missing),
         SearchSettings(engine="opensearch", url="https://127.0.0.1:1", ca_file=missing),
+        SearchSettings(
+            engine="opensearch",
+            url="https://127.0.0.1:1",
+            user="ada",
+            password_file=missing,
+            password=SecretStr("s3cret"),
+        ),
     ):
         with pytest.raises(ConfigurationError):
             OpenSearchIndex(settings)

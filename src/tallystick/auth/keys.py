@@ -1,4 +1,4 @@
-"""The secret key files: made on first run, shared by all processes, re-read when they change.
+"""The secret keys, in files: made on first run, shared by all processes, re-read when they change.
 
 Each kind is one JSON file, ``<kind>.json``, mode 0600 in a folder of mode 0700::
 
@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, cast
+from typing import Any, Final, TypeAlias, cast
 
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -133,9 +133,21 @@ class KeyFile(SigningKeys):
         return self.current.secrets
 
 
+class GivenKeys(SigningKeys):
+    """The content of a key file that was handed over without one. It never changes."""
+
+    def __init__(self, kind: KeyKind, given: KeySet) -> None:
+        super().__init__(given.active_id, given.secrets)
+        self.kind = kind
+        self.current = given
+
+
+HeldKeys: TypeAlias = KeyFile | GivenKeys
+
+
 @dataclass(frozen=True, slots=True)
 class Keyring:
-    """All key files of an installation.
+    """All keys of an installation.
 
     Attributes:
         token_signing: Ed25519 seeds of the local token issuer.
@@ -145,11 +157,22 @@ class Keyring:
         hs256: Shared secrets for HS256 tokens of the local issuer, or None when there is no such file.
     """
 
-    token_signing: KeyFile
-    cursor_signing: KeyFile
-    retry_digest: KeyFile
-    master: KeyFile
-    hs256: KeyFile | None
+    token_signing: HeldKeys
+    cursor_signing: HeldKeys
+    retry_digest: HeldKeys
+    master: HeldKeys
+    hs256: HeldKeys | None
+
+    @classmethod
+    def of(cls, keys: Mapping[KeyKind, HeldKeys]) -> "Keyring":
+        """Put together what each of `FIRST_RUN_KINDS` has, and what HS256 may have."""
+        return cls(
+            token_signing=keys[KeyKind.TOKEN_SIGNING],
+            cursor_signing=keys[KeyKind.CURSOR_SIGNING],
+            retry_digest=keys[KeyKind.RETRY_DIGEST],
+            master=keys[KeyKind.MASTER],
+            hs256=keys.get(KeyKind.HS256),
+        )
 
 
 def load_or_create(keys_dir: Path) -> Keyring:
@@ -160,18 +183,12 @@ def load_or_create(keys_dir: Path) -> Keyring:
     """
     _ensure_folder(keys_dir)
     for kind in FIRST_RUN_KINDS:
-        path = _path(keys_dir, kind)
+        path = key_path(keys_dir, kind)
         if not path.exists():
-            kid, key = _new_key(kind)
-            _create(path, {"active": kid, "keys": {kid: key}})
-    files = {kind: KeyFile(_path(keys_dir, kind), kind) for kind in FIRST_RUN_KINDS}
-    hs256 = _path(keys_dir, KeyKind.HS256)
-    return Keyring(
-        token_signing=files[KeyKind.TOKEN_SIGNING],
-        cursor_signing=files[KeyKind.CURSOR_SIGNING],
-        retry_digest=files[KeyKind.RETRY_DIGEST],
-        master=files[KeyKind.MASTER],
-        hs256=KeyFile(hs256, KeyKind.HS256) if hs256.exists() else None,
+            _create(path, with_new_key(kind))
+    paths = {kind: key_path(keys_dir, kind) for kind in KeyKind}
+    return Keyring.of(
+        {kind: KeyFile(path, kind) for kind, path in paths.items() if kind in FIRST_RUN_KINDS or path.exists()}
     )
 
 
@@ -186,26 +203,69 @@ def rotate(keys_dir: Path, kind: KeyKind, *, drop_old: bool = False) -> str:
     Raises:
         ConfigurationError: The file cannot be read or written, or master keys were to be dropped.
     """
-    if drop_old and kind is KeyKind.MASTER:
-        raise ConfigurationError(
-            "master keys are never dropped so: what they wrap would be lost. Run `tallystick keys rotate-master`, then"
-            " take the old key out of master.json"
-        )
     _ensure_folder(keys_dir)
-    path = _path(keys_dir, kind)
-    kid, key = _new_key(kind)
+    path = key_path(keys_dir, kind)
     with _exclusive(keys_dir):
         held: dict[str, Any] = {}
         if path.exists():
             _read(path, kind)
-            held = json.loads(path.read_bytes())["keys"]
-        kept = {} if drop_old else held
-        _replace(path, {"active": kid, "keys": {**kept, kid: key}})
-    return kid
+            held = json.loads(path.read_bytes())
+        rotated = with_new_key(kind, held, drop_old=drop_old)
+        _replace(path, rotated)
+    return rotated["active"]
 
 
-def _path(keys_dir: Path, kind: KeyKind) -> Path:
+def key_path(keys_dir: Path, kind: KeyKind) -> Path:
+    """The file of a kind."""
     return keys_dir / f"{kind}.json"
+
+
+def with_new_key(kind: KeyKind, held: Mapping[str, Any] | None = None, *, drop_old: bool = False) -> dict[str, Any]:
+    """The content of a key file with a new key, which is the active one.
+
+    Args:
+        kind: Which file.
+        held: What it has until now.
+        drop_old: Whether to leave out what it has.
+
+    Raises:
+        ConfigurationError: Master keys were to be dropped.
+    """
+    if drop_old and kind is KeyKind.MASTER:
+        raise ConfigurationError(
+            "master keys are never dropped so: what they wrap would be lost. Run `tallystick keys rotate-master`, then"
+            " take the old key out of where the master keys are"
+        )
+    kid, key = _new_key(kind)
+    kept: dict[str, Any] = {} if drop_old or not held else held["keys"]
+    return {"active": kid, "keys": {**kept, kid: key}}
+
+
+def read_keys(document: Any, kind: KeyKind, where: str) -> KeySet:  # noqa: ANN401  # whatever JSON holds
+    """The keys in the content of a key file.
+
+    Args:
+        document: The content, as parsed JSON.
+        kind: Which file's it is.
+        where: Where it came from, for the error.
+
+    Raises:
+        ConfigurationError: It is not that of a key file; never with any of it.
+    """
+    try:
+        keys: dict[str, dict[str, str]] = document["keys"]
+        found = KeySet(
+            active_id=cast("str", document["active"]),
+            secrets=MappingProxyType({kid: _secret_of(key, kind) for kid, key in keys.items()}),
+            created_at=MappingProxyType({kid: key.get("created_at", "") for kid, key in keys.items()}),
+        )
+        found.secrets[found.active_id]
+    except (ValueError, KeyError, TypeError, AttributeError, binascii.Error):
+        raise ConfigurationError(
+            f"{where} is not a key file: it needs an `active` key id and `keys` as JWKs of at least"
+            f" {SECRET_BYTES} bytes"
+        ) from None
+    return found
 
 
 def _new_key(kind: KeyKind) -> tuple[str, dict[str, str]]:
@@ -241,18 +301,9 @@ def _read(path: Path, kind: KeyKind) -> tuple[Fingerprint, KeySet]:
         raise ConfigurationError(f"others can reach the secret keys in {path}: run `chmod 600 {path}`")
     try:
         document = json.loads(content)
-        keys: dict[str, dict[str, str]] = document["keys"]
-        found = KeySet(
-            active_id=cast("str", document["active"]),
-            secrets=MappingProxyType({kid: _secret_of(key, kind) for kid, key in keys.items()}),
-            created_at=MappingProxyType({kid: key.get("created_at", "") for kid, key in keys.items()}),
-        )
-        found.secrets[found.active_id]
-    except (ValueError, KeyError, TypeError, AttributeError, binascii.Error) as error:
-        raise ConfigurationError(
-            f"{path} is not a key file: it needs an `active` key id and `keys` as JWKs of at least {SECRET_BYTES} bytes"
-        ) from error
-    return _fingerprint(status), found
+    except ValueError:
+        document = None
+    return _fingerprint(status), read_keys(document, kind, str(path))
 
 
 def _secret_of(key: Mapping[str, str], kind: KeyKind) -> bytes:

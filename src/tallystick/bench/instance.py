@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import httpx
 import psutil
 
-from tallystick.auth.keys import load_or_create
+from tallystick.auth.keyring import open_keyring
 from tallystick.auth.model import Role
 from tallystick.auth.service import TokenGrant, create_token, parse_ttl
 from tallystick.bench.usage import Groups, family
@@ -235,7 +235,7 @@ def token_for(instance: Instance, tenant_ids: list[str], subject: str) -> str:
         scopes=(),
         ttl=parse_ttl("1d"),
     )
-    return create_token(settings.auth, load_or_create(settings.key_folder), grant).token
+    return create_token(settings.auth, open_keyring(settings), grant).token
 
 
 def probe(instance: Instance, body: bytes, path: str = "/logs") -> None:

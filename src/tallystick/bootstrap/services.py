@@ -13,7 +13,8 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from tallystick.access_log.backlog import AccessMetrics
 from tallystick.access_log.service import AccessLog
 from tallystick.auth.gate import Gate
-from tallystick.auth.keys import Keyring, load_or_create
+from tallystick.auth.keyring import open_keyring
+from tallystick.auth.keys import Keyring
 from tallystick.auth.rates import RateLimits, RateMetrics
 from tallystick.auth.revocations import Revocations
 from tallystick.auth.verifier import TokenVerifier
@@ -124,7 +125,7 @@ async def services(settings: Settings, registry: CollectorRegistry | None = None
         ConfigurationError: Settings or key files need a person.
     """
     registry = make_registry() if registry is None else registry
-    keyring = load_or_create(settings.key_folder)
+    keyring = open_keyring(settings)
     cursors = CursorCodec(keyring.cursor_signing)
     async with Database.from_settings(settings.database) as database:
         directory = TenantDirectory(database, settings.auth.freshness)

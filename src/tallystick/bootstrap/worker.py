@@ -11,7 +11,8 @@ import structlog
 
 from tallystick.access_log.model import Actor, Deed, Result
 from tallystick.access_log.service import AccessLog
-from tallystick.auth.keys import SigningKeys, load_or_create
+from tallystick.auth.keyring import open_keyring
+from tallystick.auth.keys import SigningKeys
 from tallystick.bootstrap.adapters import FOLLOWERS, search_index, tenant_keys, work_queue
 from tallystick.bootstrap.recording import access_log
 from tallystick.database.partitions import maintain
@@ -66,7 +67,7 @@ async def worker_loops(settings: Settings) -> AsyncGenerator[Sequence[Loop]]:
         search_index(settings) as index,
         work_queue(settings, database) as queue,
         access_log(settings, database, directory := TenantDirectory(database, settings.auth.freshness)) as log,
-        tenant_keys(settings, database, load_or_create(settings.key_folder)) as keys,
+        tenant_keys(settings, database, open_keyring(settings)) as keys,
     ):
         source = LogSource(database)
         pace = _pace(settings)

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from tallystick.access_log.model import Deed
-from tallystick.auth.keys import load_or_create
+from tallystick.auth.keyring import open_keyring
 from tallystick.cli.acting import acting
 from tallystick.cli.reading import load_settings
 from tallystick.cli.tables import print_table
@@ -43,7 +43,7 @@ async def job_service(settings: Settings, database: Database) -> AsyncGenerator[
     from tallystick.retention.offboarding import NOT_CANCELLED  # noqa: PLC0415
 
     async with work_queue(settings, database) as queue:
-        cursors = CursorCodec(load_or_create(settings.key_folder).cursor_signing)
+        cursors = CursorCodec(open_keyring(settings).cursor_signing)
         yield JobService(database, queue, cursors, NOT_CANCELLED)
 
 

@@ -12,10 +12,11 @@ from rich.console import Console
 from rich.progress import Progress
 
 from tallystick.access_log.model import Deed
-from tallystick.auth.keys import KeyKind, load_or_create
-from tallystick.auth.keys import rotate as rotate_file
+from tallystick.auth.keyring import open_keyring, rotate_keys
+from tallystick.auth.keys import KeyKind
 from tallystick.bootstrap.adapters import key_ring
 from tallystick.cli.acting import acting
+from tallystick.cli.key_bundle import bundle, passwords
 from tallystick.cli.reading import load_settings
 from tallystick.cli.tables import print_table
 from tallystick.database.pools import Database
@@ -30,6 +31,9 @@ app = typer.Typer(name="keys", help="Rotate and list the keys that encrypt.", no
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Result = TypeVar("Result")
+
+app.command("bundle")(bundle)
+app.command("passwords")(passwords)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,7 @@ def _with_ring(work: Callable[[_Means], Awaitable[Result]], deed: Deed | None = 
     async def run() -> Result:
         async with (
             Database.from_settings(settings.database) as database,
-            key_ring(settings, load_or_create(settings.key_folder)) as ring,
+            key_ring(settings, open_keyring(settings)) as ring,
             acting(settings, database, deed, *tenants) if deed is not None else nullcontext(),
         ):
             return await work(_Means(settings, database, ring))
@@ -83,15 +87,17 @@ def rotate_master(
 ) -> None:
     """Make a new master key, and wrap the keys of all tenants by it. Broken off, it goes on when it is run again.
 
-    With KMS nothing is made: the keys are wrapped by the one that TALLYSTICK_KEYS__KEY_ID names.
+    With KMS nothing is made: the keys are wrapped by the one that TALLYSTICK_KEYS__KEY_ID names. Nor is anything where
+    the keys come by TALLYSTICK_KEY_FILES: they are wrapped by its active one.
     """
 
     async def work(means: _Means) -> tuple[bool, Rewrapped]:
-        local = means.settings.keys.kind == "local"
+        settings = means.settings
+        local = settings.keys.kind == "local" and settings.key_files is None
         # One that is begun is first brought to its end: else every attempt would leave one more master key.
         made = local and not everything and not await rotation.pending(means.database, means.ring)
         if made:
-            rotate_file(means.settings.key_folder, KeyKind.MASTER)
+            rotate_keys(settings, KeyKind.MASTER)
         with Progress(console=Console(stderr=True), transient=True, disable=as_json) as progress:
             bar = progress.add_task("keys wrapped anew", total=None)
             return made, await rotation.rewrap_all(

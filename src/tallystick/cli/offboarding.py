@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tallystick.access_log.model import Deed
-from tallystick.auth.keys import load_or_create
+from tallystick.auth.keyring import open_keyring
 from tallystick.cli.acting import acting, operator
 from tallystick.cli.jobs import as_document, job_service
 from tallystick.cli.reading import load_settings
@@ -51,7 +51,7 @@ async def _means() -> AsyncGenerator[_Means]:
     async with Database.from_settings(settings.database) as database, job_service(settings, database) as jobs:
         directory = TenantDirectory(database, settings.auth.freshness)
         await directory.refresh()
-        tenants = TenantService(database, directory, CursorCodec(load_or_create(settings.key_folder).cursor_signing))
+        tenants = TenantService(database, directory, CursorCodec(open_keyring(settings).cursor_signing))
         minimum = MinimumRetention.of(settings.retention)
         offboardings = OffboardingService(database, jobs, tenants, minimum, settings.retention)
         yield _Means(settings, database, directory, tenants, offboardings)

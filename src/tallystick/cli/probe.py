@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from tallystick.auth.keys import load_or_create
+from tallystick.auth.keyring import open_keyring
 from tallystick.auth.model import Role
 from tallystick.cli.reading import load_settings
 from tallystick.errors import ConfigurationError, UnavailableError
@@ -95,7 +95,7 @@ def probe_command(
 def _who(settings: Settings, count: int, given: list[str]) -> tuple[list[str], Tokens]:
     """The tenants, and how to become anybody in them."""
     if not given:
-        return tenant_names(count), Signed(settings.auth, load_or_create(settings.key_folder))
+        return tenant_names(count), Signed(settings.auth, open_keyring(settings))
     tokens = defaultdict[str, dict[str, str]](dict)
     for each in given:
         who, _, file = each.partition("=")

@@ -158,13 +158,13 @@ def set_command(
 
 async def _set(means: _Means, tenant_id: str, patch: Any, told: dict[str, object]) -> None:  # noqa: ANN401  # a merge patch
     # Loaded where they are used alone: the web framework takes a while.
-    from tallystick.auth.keys import load_or_create  # noqa: PLC0415
+    from tallystick.auth.keyring import open_keyring  # noqa: PLC0415
     from tallystick.query.cursor import CursorCodec  # noqa: PLC0415
     from tallystick.tenants.directory import TenantDirectory  # noqa: PLC0415
     from tallystick.tenants.routes import changes  # noqa: PLC0415
     from tallystick.tenants.service import TenantService  # noqa: PLC0415
 
-    cursors = CursorCodec(load_or_create(means.settings.key_folder).cursor_signing)
+    cursors = CursorCodec(open_keyring(means.settings).cursor_signing)
     directory = TenantDirectory(means.database, means.settings.auth.freshness)
 
     def change(tenant: Tenant) -> Changes:

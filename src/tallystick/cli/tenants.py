@@ -11,7 +11,7 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 
 from tallystick.access_log.model import Deed
-from tallystick.auth.keys import load_or_create
+from tallystick.auth.keyring import open_keyring
 from tallystick.cli.acting import acting
 from tallystick.cli.offboarding import remove, restore
 from tallystick.cli.reading import load_settings
@@ -43,7 +43,7 @@ def _with_service(
     settings = load_settings()
 
     async def run() -> Result:
-        cursors = CursorCodec(load_or_create(settings.key_folder).cursor_signing)
+        cursors = CursorCodec(open_keyring(settings).cursor_signing)
         async with Database.from_settings(settings.database) as database, AsyncExitStack() as recorded:
             directory = TenantDirectory(database, settings.auth.freshness)
             told: dict[str, object] = {}

@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from tallystick.access_log.model import Deed
-from tallystick.auth.keys import KeyKind, load_or_create, rotate
+from tallystick.auth.keyring import open_keyring, rotate_keys
+from tallystick.auth.keys import KeyKind
 from tallystick.auth.model import Role
 from tallystick.auth.service import (
     TokenGrant,
@@ -26,6 +27,7 @@ from tallystick.auth.service import (
     write_secret,
 )
 from tallystick.cli.acting import acting
+from tallystick.cli.reading import load_settings
 from tallystick.database.pools import Database
 from tallystick.errors import ConfigurationError
 from tallystick.query.timestamps import format_moment
@@ -54,7 +56,7 @@ def create(  # noqa: PLR0913  (each is an option)
     as_json: AsJson = False,
 ) -> None:
     """Make a token. Needs the key files, and the database, where it is recorded who made it."""
-    settings = Settings()
+    settings = load_settings()
     grant = TokenGrant(
         subject=subject,
         role=role,
@@ -64,7 +66,7 @@ def create(  # noqa: PLR0913  (each is an option)
         scopes=scope or (),
         ttl=parse_ttl(ttl),
     )
-    created = create_token(settings.auth, load_or_create(settings.key_folder), grant)
+    created = create_token(settings.auth, open_keyring(settings), grant)
     asked = {"subject": subject, "role": role.value, "platform": platform, "scopes": scope or [], "ttl": ttl}
     deed = Deed("tallystick token create", "tokens.create", "token", created.token_id, asked)
     asyncio.run(_recorded(settings, deed, *(tenant or ()), act=lambda: _hand_over(created.token, out)))
@@ -160,9 +162,9 @@ def rotate_key(
 
     Needs the database, where it is recorded who did it.
     """
-    settings = Settings()
+    settings = load_settings()
     deed = Deed("tallystick token rotate-key", "keys.rotate", "key", kind.value, {"drop_old": drop_old})
-    kid = asyncio.run(_recorded(settings, deed, act=lambda: rotate(settings.key_folder, kind, drop_old=drop_old)))
+    kid = asyncio.run(_recorded(settings, deed, act=lambda: rotate_keys(settings, kind, drop_old=drop_old)))
     if as_json:
         _print_json({"kind": kind.value, "key_id": kid, "dropped_old": drop_old})
     else:
@@ -172,7 +174,7 @@ def rotate_key(
 @app.command("list-keys")
 def show_keys(*, as_json: AsJson = False) -> None:
     """List the key ids of all key files; never a secret."""
-    entries = list_keys(load_or_create(Settings().key_folder))
+    entries = list_keys(open_keyring(load_settings()))
     if as_json:
         _print_json(
             {

@@ -1,17 +1,21 @@
 """Applies the numbered SQL files in order, each in a transaction, one at a time whoever runs them."""
 
 import hashlib
+import os
 import re
+import ssl
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 from typing import TypeAlias
+from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 
 from tallystick.database.partitions import make_partitions
-from tallystick.database.pools import Database, open_connection, read_role_passwords
+from tallystick.database.pools import Database, open_connection, role_passwords
 from tallystick.errors import ConfigurationError
 from tallystick.settings import DatabaseSettings
 
@@ -182,6 +186,39 @@ async def _warn_of_open_schema(connection: Connection, report: Callable[[str], N
         )
 
 
+def _require_root_certificate(url: str) -> None:
+    """Look whether the file is there that vouches for the server: what is not there looks like an outage later."""
+    for file in parse_qs(urlsplit(url).query).get("sslrootcert", [os.environ.get("PGSSLROOTCERT", "")]):
+        if file and not Path(file).is_file():
+            raise ConfigurationError(f"`sslrootcert` of the database names {file}, and there is no such file")
+
+
+async def _connect(settings: DatabaseSettings) -> Connection:
+    """Connect as the schema's owner. Whoever migrates is told what is wrong with the URL: nobody else sees it.
+
+    Raises:
+        ConfigurationError: There is no URL, one that cannot be used, or the server's certificate does not hold.
+        OSError, asyncpg.PostgresError, TimeoutError: It could not be opened (see `database.outage`).
+    """
+    if settings.url is None:
+        raise ConfigurationError("set TALLYSTICK_DATABASE__URL, or start everything with `tallystick up`")
+    url = settings.url.get_secret_value()
+    _require_root_certificate(url)
+    try:
+        return await open_connection(
+            url,
+            timeout=settings.connect_timeout,
+            statement_cache_size=settings.statement_cache,
+        )
+    except asyncpg.ClientConfigurationError as error:
+        raise ConfigurationError(f"TALLYSTICK_DATABASE__URL cannot be used: {error}") from error
+    except ssl.SSLCertVerificationError as error:
+        raise ConfigurationError(
+            f"the database's certificate does not hold ({error.verify_message}): in TALLYSTICK_DATABASE__URL, name the"
+            " authority's file by `sslrootcert`, and the host as the certificate does"
+        ) from error
+
+
 async def migrate(settings: DatabaseSettings, report: Callable[[str], None] = lambda _: None) -> list[Migration]:
     """Bring the schema to this release's state; a newer schema is left as it is.
 
@@ -196,13 +233,7 @@ async def migrate(settings: DatabaseSettings, report: Callable[[str], None] = la
         ConfigurationError: No URL, too old a server, a contradiction with what was decided before, or an applied file
             that has changed.
     """
-    if settings.url is None:
-        raise ConfigurationError("set TALLYSTICK_DATABASE__URL, or start everything with `tallystick up`")
-    connection: Connection = await open_connection(
-        settings.url.get_secret_value(),
-        timeout=settings.connect_timeout,
-        statement_cache_size=settings.statement_cache,
-    )
+    connection = await _connect(settings)
     try:
         _check_version(connection)
         new: list[Migration] = []
@@ -211,7 +242,7 @@ async def migrate(settings: DatabaseSettings, report: Callable[[str], None] = la
                 new.append(migration)
                 report(f"migration {migration.version:04d} {migration.name.replace('_', ' ')}")
         await _warn_of_open_schema(connection, report)
-        await _set_passwords(connection, read_role_passwords(settings.role_passwords))
+        await _set_passwords(connection, role_passwords(settings))
         await make_partitions(connection, settings.partition_interval)
         return new
     finally:

@@ -1,5 +1,6 @@
 """Which failures mean that PostgreSQL does not answer, as against an answer that says no."""
 
+import ssl
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 
@@ -24,6 +25,8 @@ OUTAGES: tuple[type[BaseException], ...] = (
 )
 """What a caller may answer with 503: no connection, shutdown, timeouts, a full disk, I/O errors, a standby."""
 
+_UNTRUSTED = "the database shows a certificate that does not hold (`sslrootcert` in its URL names the authority)"
+
 
 @contextmanager
 def as_lost_connection() -> Generator[None]:
@@ -47,6 +50,5 @@ async def as_database_down() -> AsyncGenerator[None]:
         with as_lost_connection():
             yield
     except OUTAGES as error:
-        raise DatabaseDownError(
-            "the database does not answer; nothing was changed, so try again", retry_after=2
-        ) from error
+        told = _UNTRUSTED if isinstance(error, ssl.SSLError) else "the database does not answer"
+        raise DatabaseDownError(f"{told}; nothing was changed, so try again", retry_after=2) from error

@@ -5,9 +5,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, get_args
 
 import asyncpg
+from pydantic import TypeAdapter, ValidationError
 
 from tallystick.database.outage import as_database_down
 from tallystick.errors import ConfigurationError
@@ -20,15 +21,40 @@ Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 OwnConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
+_PASSWORDS: Final = TypeAdapter(dict[str, str])
 
-def read_role_passwords(file: Path | None) -> dict[str, str]:
-    """Read the ``role=password`` lines of a secrets file.
+
+def role_passwords(settings: DatabaseSettings) -> dict[str, str]:
+    """The passwords of the login roles: those that were handed over, or the ``role=password`` lines of a secrets file.
 
     Raises:
-        ConfigurationError: The file cannot be read or a line is of another form.
+        ConfigurationError: Both were named, the file cannot be read, or one of them is of another form; no message
+            repeats any of it.
     """
-    if file is None:
-        return {}
+    if settings.passwords is not None and settings.role_passwords is not None:
+        raise ConfigurationError(
+            "TALLYSTICK_DATABASE__PASSWORDS and TALLYSTICK_DATABASE__ROLE_PASSWORDS both say the passwords of roles:"
+            " unset one of them"
+        )
+    if settings.passwords is not None:
+        return _passwords_in(settings.passwords.get_secret_value())
+    return {} if settings.role_passwords is None else _passwords_of_file(settings.role_passwords)
+
+
+def _passwords_in(text: str) -> dict[str, str]:
+    try:
+        passwords = _PASSWORDS.validate_json(text)
+    except ValidationError:
+        passwords = None
+    if passwords is None or not passwords.keys() <= set(LOGINS):
+        raise ConfigurationError(
+            f"TALLYSTICK_DATABASE__PASSWORDS is no JSON object of role ({', '.join(LOGINS)}) to password:"
+            " `tallystick keys passwords` makes one"
+        )
+    return passwords
+
+
+def _passwords_of_file(file: Path) -> dict[str, str]:
     try:
         lines = file.read_text().splitlines()
     except OSError as error:
@@ -65,6 +91,8 @@ _WORKER_CONNECTIONS: Final = 8
 """Followers and jobs hold some while they write, and leases must be kept meanwhile."""
 
 Role: TypeAlias = Literal["writer", "reader", "control", "worker"]
+LOGINS: Final = tuple(f"tallystick_{role}" for role in get_args(Role))
+"""The login roles, each of which may have a password."""
 
 
 def _login(settings: DatabaseSettings, role: Role) -> dict[str, Any]:
@@ -80,7 +108,7 @@ def _login(settings: DatabaseSettings, role: Role) -> dict[str, Any]:
     return {
         "dsn": settings.url.get_secret_value(),
         "user": user,
-        "password": read_role_passwords(settings.role_passwords).get(user),
+        "password": role_passwords(settings).get(user),
         "timeout": settings.connect_timeout,
         "statement_cache_size": settings.statement_cache,
         "server_settings": {

@@ -9,7 +9,8 @@ from typing import Final, Protocol
 import jwt
 
 from tallystick.access_log.model import Deed
-from tallystick.auth.keys import Keyring, load_or_create
+from tallystick.auth.keyring import open_keyring
+from tallystick.auth.keys import Keyring
 from tallystick.auth.model import Role
 from tallystick.auth.service import TokenGrant, create_token, write_secret
 from tallystick.database.migrate import migrate
@@ -83,7 +84,7 @@ async def ensure_admin_token(settings: Settings, acting: Acting, file: Path, rep
         file: Where it is written, for its owner alone to read.
         report: Told of it.
     """
-    keyring = load_or_create(settings.key_folder)
+    keyring = open_keyring(settings)
     if _holds(file, keyring):
         return
     grant = TokenGrant(subject=ADMIN, role=Role.ADMIN, platform=True, default_tenant=FIRST_TENANT, ttl=_TOKEN_LIFE)

@@ -207,7 +207,7 @@ class Supervisor:
         environment = {
             **os.environ,
             "TALLYSTICK_HOME": str(state.home),
-            "TALLYSTICK_KEY_DIR": str(state.keys),
+            **({} if settings.key_files is not None else {"TALLYSTICK_KEY_DIR": str(state.keys)}),
             "TALLYSTICK_DATABASE__URL": url.get_secret_value() if url else "",
             "TALLYSTICK_SEARCH__ENGINE": settings.search.engine,
             "TALLYSTICK_QUEUE__KIND": settings.queue.kind,

@@ -6,7 +6,7 @@ Groups nest with two underscores: ``TALLYSTICK_DATABASE__READER_CONNECTIONS=20``
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tallystick.settings.following import QueueSettings, SearchSettings
@@ -41,7 +41,13 @@ __all__ = (
 class Settings(BaseSettings):
     """Everything that can be set."""
 
-    model_config = SettingsConfigDict(env_prefix="TALLYSTICK_", env_nested_delimiter="__", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="TALLYSTICK_",
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="ignore",
+        hide_input_in_errors=True,
+    )
 
     home: Path = Field(default=Path(".tallystick"), description="State directory: data, keys, logs and `run.json`.")
     host: str = Field(default="127.0.0.1", description="Address the API listens on.")
@@ -49,6 +55,11 @@ class Settings(BaseSettings):
     key_dir: Path | None = Field(
         default=None,
         description="Folder of the secret key files; `keys` under the state directory when absent.",
+    )
+    key_files: SecretStr | None = Field(
+        default=None,
+        description="All key files as one JSON object, where secrets come as environment variables; in place of"
+        " `key_dir`. `tallystick keys bundle` makes it.",
     )
     max_scan: int = Field(
         default=20_000,

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from tallystick.settings.group import Group, Seconds
 
@@ -16,7 +16,8 @@ class SearchSettings(Group):
     )
     url: str | None = Field(default=None, description="URL of the OpenSearch cluster.")
     user: str | None = Field(default=None, description="User of the OpenSearch cluster, where it asks for one.")
-    password_file: Path | None = Field(default=None, description="File with that user's password.")
+    password: SecretStr | None = Field(default=None, description="That user's password.")
+    password_file: Path | None = Field(default=None, description="File with that user's password, in place of it.")
     ca_file: Path | None = Field(
         default=None, description="File of the certificates that vouch for the cluster; the system's when absent."
     )

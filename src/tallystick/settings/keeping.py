@@ -19,6 +19,11 @@ class DatabaseSettings(Group):
         default=None,
         description="File of `role=password` lines for the login roles; absent where the server trusts its socket.",
     )
+    passwords: SecretStr | None = Field(
+        default=None,
+        description="The same as a JSON object of role to password, in place of the file. `tallystick keys passwords`"
+        " makes it.",
+    )
     timescaledb: Literal["auto", "on", "off"] = Field(
         default="auto",
         description="Use TimescaleDB: where present, always or never. The first migration decides for good.",

@@ -5,6 +5,7 @@ from collections.abc import Collection, Generator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
+from aiohttp import ClientSSLError
 from opensearchpy import (
     AIOHttpConnection,
     AsyncOpenSearch,
@@ -71,8 +72,9 @@ def connect(settings: SearchSettings) -> AsyncOpenSearch:
         raise ConfigurationError("search.url is missing: where is the OpenSearch cluster?")
     options: dict[str, Any] = {}
     try:
-        if settings.user is not None and settings.password_file is not None:
-            options["http_auth"] = (settings.user, settings.password_file.read_text().strip())
+        password = _password(settings)
+        if settings.user is not None and password is not None:
+            options["http_auth"] = (settings.user, password)
         if settings.url.startswith("https:"):
             options["ssl_context"] = ssl.create_default_context(cafile=settings.ca_file)
     except OSError as error:
@@ -87,6 +89,20 @@ def connect(settings: SearchSettings) -> AsyncOpenSearch:
         retry_on_status=(),
         **options,
     )
+
+
+def _password(settings: SearchSettings) -> str | None:
+    """The password that was handed over, or that of the file.
+
+    Raises:
+        ConfigurationError: There are both.
+        OSError: The file cannot be read.
+    """
+    if settings.password is not None and settings.password_file is not None:
+        raise ConfigurationError("search.password and search.password_file both say a password: unset one of them")
+    if settings.password is not None:
+        return settings.password.get_secret_value()
+    return None if settings.password_file is None else settings.password_file.read_text().strip()
 
 
 @contextmanager
@@ -105,7 +121,9 @@ def outage_told() -> Generator[None]:
     except ConnectionTimeout as error:
         raise SearchDownError("OpenSearch does not answer in time", retry_after=_RETRY_SECONDS) from error
     except UnreachableError as error:
-        raise SearchDownError("OpenSearch cannot be reached", retry_after=_RETRY_SECONDS) from error
+        untrusted = isinstance(error.info, ClientSSLError)
+        told = "shows a certificate that does not hold: see search.ca_file" if untrusted else "cannot be reached"
+        raise SearchDownError(f"OpenSearch {told}", retry_after=_RETRY_SECONDS) from error
     except TransportError as error:
         if isinstance(error.status_code, int) and error.status_code < 500 and error_type(error) not in _OUTAGES:
             raise
