@@ -32,7 +32,6 @@ _QUIET: Final = 10.0
 _Name: TypeAlias = Literal["principal", "tenant", "address"]
 
 
-
 class RateMetrics:
     """What rate limits tell Prometheus. No label says whose."""
 

@@ -36,9 +36,6 @@ class Broken(ProcessCounters):
     async def check(self) -> str:
         raise UnavailableError("the shared server of rates failed")
 
-    async def incr(self, key: str, expiry: float, amount: int = 1) -> NoReturn:  # noqa: ARG002
-        raise ConnectionError(key)
-
 
 class TestProcessCounters(CountersConformance):
     @pytest.fixture
