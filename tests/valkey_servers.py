@@ -28,6 +28,7 @@ class ValkeyServer:
         port: Where it listens, on the loopback address.
         tls: Paths by the directives that take them (``tls-cert-file`` …); without any it speaks in clear.
         user: Besides whom nobody may log in, with `password`; everybody may, without either, when None.
+        rules: What that user may do, as an ACL.
     """
 
     program: str
@@ -36,6 +37,7 @@ class ValkeyServer:
     tls: Mapping[str, Path] = field(default_factory=dict[str, Path])
     user: str | None = None
     password: str = ""
+    rules: str = "~* +@all"
     _process: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
 
     @property
@@ -53,7 +55,7 @@ class ValkeyServer:
         else:
             found += [f"port {self.port}"]
         if self.user is not None:
-            found += ["user default off", f"user {self.user} on >{self.password} ~* +@all"]
+            found += ["user default off", f"user {self.user} on >{self.password} {self.rules}"]
         return found
 
     def start(self) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import multiprocessing
+import re
 from collections.abc import AsyncGenerator, Generator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import asynccontextmanager
@@ -26,6 +27,7 @@ from tallystick.ports import Charge
 from tallystick.settings import RateSettings, Settings
 from valkey_servers import ValkeyServer, running, valkey_program
 
+HOW_TO = Path(__file__).parents[2] / "docs" / "how-to" / "share-rate-limits.md"
 DEADLINE = 20.0
 TIMEOUT = 2.0
 
@@ -158,11 +160,15 @@ async def test_a_server_that_is_full_is_a_failure(server: ValkeyServer) -> None:
         await until_charged(counters, "ada")
 
 
-async def test_a_user_and_its_password(tmp_path: Path) -> None:
+async def test_a_user_needs_its_password_and_the_rights_that_are_documented(tmp_path: Path) -> None:
     file = tmp_path / "password"
     file.write_text("hunter2\n")
-    program = valkey_program()
-    with running(ValkeyServer(program, tmp_path, user="tallystick", password="hunter2")) as server:
+    rules = re.search(r"^user tallystick on >PASSWORD (.*)$", HOW_TO.read_text(), re.MULTILINE)
+    assert rules is not None
+    limited = ValkeyServer(
+        valkey_program(), tmp_path, user="tallystick", password="hunter2", rules=f"{rules[1]} +select"
+    )
+    with running(limited) as server:
         given: list[dict[str, Any]] = [{"password": SecretStr("hunter2")}, {"password_file": file}]
         for password in given:
             async with shared_counters(server.url + "/1", user="tallystick", **password) as counters:

@@ -1,4 +1,4 @@
-"""Counters of rates that all processes share, in one Valkey or Redis server: one script, one round trip a charge."""
+"""Counters of rates that all processes share, in one Valkey or Redis server: one round trip for all who wait."""
 
 import asyncio
 import hashlib
@@ -6,6 +6,8 @@ import hmac
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Final, Self
@@ -22,8 +24,8 @@ from tallystick.settings import RateSettings
 _TLS: Final = {"valkey": False, "redis": False, "valkeys": True, "rediss": True}
 """Whether a scheme means TLS."""
 
-_CONNECTIONS: Final = 32
-"""Most connections of a process; a charge takes one for a fraction of a millisecond."""
+_MOST: Final = 100
+"""Charges that one trip carries; the server does nothing else for the half millisecond that they take."""
 
 _PAUSE: Final = 0.25
 """Seconds between two looks whether a server that failed works again."""
@@ -33,37 +35,59 @@ _OUTAGES: Final = (ValkeyError, OSError)
 _TAG: Final = "{tallystick}"
 """Begins all keys. In braces, so that a cluster keeps them in one slot: a script may not reach into two."""
 
-_PROBE: Final = (Charge("probe", quota=2**53, cost=1),)
-_PROBE_WINDOW: Final = 60
-"""A charge to nobody: it shows that the server takes our writes, which a ping does not."""
+_NOBODY: Final = (Charge("nobody", quota=2**53, cost=1),)
+_NOBODYS_WINDOW: Final = 60
+"""A charge to nobody shows that the server takes our writes, which a ping does not."""
 
 _CHARGE: Final = """\
-local windows, fits = {}, true
-for i, key in ipairs(KEYS) do
-  local used = tonumber(redis.call('GET', key) or '0')
-  local left = redis.call('PTTL', key)
-  if left < 0 then left = tonumber(ARGV[1]) end
-  if used + tonumber(ARGV[2 * i + 1]) > tonumber(ARGV[2 * i]) then fits = false end
-  windows[2 * i - 1], windows[2 * i] = used, left
+local stood, keys, arguments = {}, 0, 0
+local function argument()
+  arguments = arguments + 1
+  return tonumber(ARGV[arguments])
 end
-if fits then
-  for i, key in ipairs(KEYS) do
-    redis.call('INCRBY', key, ARGV[2 * i + 1])
-    if redis.call('PTTL', key) < 0 then redis.call('PEXPIRE', key, ARGV[1]) end
+while arguments < #ARGV do
+  local window = argument()
+  local payers = argument()
+  local costs, fits = {}, true
+  for i = 1, payers do
+    local key, quota = KEYS[keys + i], argument()
+    local used, left = tonumber(redis.call('GET', key) or '0'), redis.call('PTTL', key)
+    costs[i] = argument()
+    fits = fits and used + costs[i] <= quota
+    stood[#stood + 1] = used
+    stood[#stood + 1] = left < 0 and window or left
   end
+  for i = 1, fits and payers or 0 do
+    local key = KEYS[keys + i]
+    redis.call('INCRBY', key, costs[i])
+    if redis.call('PTTL', key) < 0 then redis.call('PEXPIRE', key, window) end
+  end
+  keys = keys + payers
 end
-return windows
+return stood
 """
-"""Keys: the payers'. Arguments: milliseconds of a window, then a quota and a cost for each key."""
+"""Keys: those of all payers. Arguments, for each request: a window in milliseconds, how many payers, quota and cost of
+each. Answer: used and milliseconds left, for each key."""
 
 _CHARGE_ID: Final = hashlib.sha1(_CHARGE.encode(), usedforsecurity=False).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Charges on their way to the server, and where their answer goes."""
+
+    charges: Sequence[Charge]
+    window: int
+    answer: "asyncio.Future[list[Window]]"
 
 
 class ValkeyCounters:
     """Implements `RateCounters`. The server ends windows by its own clock, so those of our machines do not matter.
 
-    The first charge that fails is the last to wait for the server: until a charge to nobody works again, all others
-    fail at once. All connections are then made anew, since after a fail-over they may lead to who takes no writes.
+    One connection carries the charges of all requests: while some are under way the next gather, and go together.
+
+    When a trip fails, all fail that are on it or wait, and those that come later at once, until a charge to nobody
+    works again. The connection is made anew, since after a fail-over it may lead to who takes no writes.
 
     Args:
         settings: Where the server is. It is not asked anything before the first charge.
@@ -80,75 +104,101 @@ class ValkeyCounters:
         self._timeout = settings.timeout
         self._payer_key = payer_key
         self._observe = observe
-        self._client = Valkey(connection_pool=_pool(settings))
-        self._turns = asyncio.Semaphore(_CONNECTIONS)
-        self._recovery: asyncio.Task[None] | None = None
-        self._failure = ""
+        self._client: Any = Valkey(connection_pool=_pool(settings))
+        self._waiting: list[_Asked] = []
+        self._carrier: asyncio.Task[None] | None = None
+        self._failure: Exception | None = None
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._recovery is not None:
-            self._recovery.cancel()
-            await asyncio.wait([self._recovery])
-        await self._disconnect(also_used=True)
+        if self._carrier is not None:
+            self._carrier.cancel()
+            await asyncio.wait([self._carrier])
+        await self._disconnect()
 
     async def charge(self, charges: Sequence[Charge], window: int) -> Sequence[Window]:
         """See `ports.RateCounters`. It takes `rates.timeout` seconds at most."""
-        if self._recovery is not None:
-            raise UnavailableError(self._failure)
+        if self._failure is not None:
+            raise _unavailable(self._failure) from self._failure
         begun = perf_counter()
+        asked = _Asked(charges, window, asyncio.get_running_loop().create_future())
+        self._waiting.append(asked)
+        if self._carrier is None:
+            self._carrier = asyncio.create_task(self._carry())
         try:
-            windows = await self._ask(charges, window)
+            async with asyncio.timeout(self._timeout):
+                windows = await asked.answer
         except _OUTAGES as error:
-            self._failure = _told(error)
-            if self._recovery is None:
-                self._recovery = asyncio.create_task(self._recover())
-            raise UnavailableError(self._failure) from error
+            raise _unavailable(error) from error
         self._observe(perf_counter() - begun)
         return windows
 
     async def check(self) -> str:
         """See `ports.RateCounters`."""
-        await self.charge(_PROBE, _PROBE_WINDOW)
+        await self.charge(_NOBODY, _NOBODYS_WINDOW)
         return "the shared server counts"
 
-    async def _ask(self, charges: Sequence[Charge], window: int) -> list[Window]:
-        secret = self._payer_key()
-        keys = [_key(secret, charge.payer) for charge in charges]
-        amounts = [amount for charge in charges for amount in (charge.quota, charge.cost)]
-        async with asyncio.timeout(self._timeout), self._turns:
-            found = await self._run(len(keys), *keys, 1_000 * window, *amounts)
-        return [Window(used, milliseconds / 1_000) for used, milliseconds in zip(found[::2], found[1::2], strict=True)]
-
-    async def _run(self, *arguments: str | int) -> list[int]:
-        client: Any = self._client
+    async def _carry(self) -> None:
+        """Make trips to the server until nothing waits."""
         try:
-            return await client.execute_command("EVALSHA", _CHARGE_ID, *arguments)
-        except NoScriptError:
-            # The server is new, or was started again; now it keeps the script.
-            return await client.execute_command("EVAL", _CHARGE, *arguments)
+            while self._waiting:
+                asked, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
+                try:
+                    await self._ask(asked)
+                except _OUTAGES as error:
+                    self._fail(asked, error)
+                    await self._recover()
+        finally:
+            self._carrier = None
+
+    def _fail(self, asked: Sequence[_Asked], error: Exception) -> None:
+        self._failure = error
+        failed, self._waiting = [*asked, *self._waiting], []
+        for each in failed:
+            if not each.answer.done():
+                each.answer.set_exception(error)
 
     async def _recover(self) -> None:
-        try:
-            while True:
-                await self._disconnect(also_used=False)
-                try:
-                    await self._ask(_PROBE, _PROBE_WINDOW)
-                except _OUTAGES as error:
-                    self._failure = _told(error)
-                else:
-                    return
+        while self._failure is not None:
+            await self._disconnect()
+            try:
+                await self._ask([_Asked(_NOBODY, _NOBODYS_WINDOW, asyncio.get_running_loop().create_future())])
+            except _OUTAGES as error:
+                self._failure = error
                 await asyncio.sleep(_PAUSE)
-        finally:
-            self._recovery = None
+            else:
+                self._failure = None
 
-    async def _disconnect(self, *, also_used: bool) -> None:
+    async def _ask(self, asked: Sequence[_Asked]) -> None:
+        secret = self._payer_key()
+        keys = [_key(secret, charge.payer) for each in asked for charge in each.charges]
+        arguments: list[int] = []
+        for each in asked:
+            arguments += (1_000 * each.window, len(each.charges))
+            for charge in each.charges:
+                arguments += (charge.quota, charge.cost)
+        async with asyncio.timeout(self._timeout):
+            found = await self._run(len(keys), *keys, *arguments)
+        windows = iter([Window(used, left / 1_000) for used, left in zip(found[::2], found[1::2], strict=True)])
+        for each in asked:
+            own = list(islice(windows, len(each.charges)))
+            if not each.answer.done():  # it may have been given up
+                each.answer.set_result(own)
+
+    async def _run(self, *arguments: str | int) -> list[int]:
+        try:
+            return await self._client.execute_command("EVALSHA", _CHARGE_ID, *arguments)
+        except NoScriptError:
+            # The server is new, or was started again; now it keeps the script.
+            return await self._client.execute_command("EVAL", _CHARGE, *arguments)
+
+    async def _disconnect(self) -> None:
         with suppress(*_OUTAGES):
             # A server that hangs does not say goodbye, which TLS would wait for.
             async with asyncio.timeout(self._timeout):
-                await self._client.connection_pool.disconnect(inuse_connections=also_used)
+                await self._client.connection_pool.disconnect()
 
 
 class _TlsConnection(Connection):
@@ -171,10 +221,10 @@ def _key(secret: bytes, payer: str) -> str:
     return f"{_TAG}:{hmac.digest(secret, b'rates' + bytes(1) + payer.encode(), hashlib.sha256).hex()}"
 
 
-def _told(error: Exception) -> str:
-    """What may be told to anybody: no address, and of the server's words only its code."""
+def _unavailable(error: Exception) -> UnavailableError:
+    """What may be told to anybody: no address, and of the server's words only their code."""
     code = str(error).partition(" ")[0] if type(error) is ResponseError else type(error).__name__
-    return f"the shared server of rates failed: {code}"
+    return UnavailableError(f"the shared server of rates failed: {code}")
 
 
 def _pool(settings: RateSettings) -> ConnectionPool:
@@ -191,8 +241,9 @@ def _pool(settings: RateSettings) -> ConnectionPool:
         "lib_version": None,
     }
     tls = _tls(settings.ca_file, wanted=_TLS[url.scheme])
-    kind = Connection if tls is None else _TlsConnection
-    return ConnectionPool(kind, _CONNECTIONS, **options, **({} if tls is None else {"tls": tls}))
+    if tls is None:
+        return ConnectionPool(Connection, **options)
+    return ConnectionPool(_TlsConnection, **options, tls=tls)
 
 
 def _address(url: SplitResult) -> dict[str, str | int]:
