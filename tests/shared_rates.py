@@ -10,6 +10,7 @@ from tallystick.auth.rates import RateLimits
 from tallystick.errors import RateLimitedError
 from tallystick.settings import RateSettings
 
+PATIENCE = 30.0
 PAYER_KEY = b"the same in all processes of an installation"
 
 
@@ -17,8 +18,9 @@ PAYER_KEY = b"the same in all processes of an installation"
 async def shared_counters(
     url: str, observe: Callable[[float], None] = lambda _: None, **changes: Any
 ) -> AsyncGenerator[ValkeyCounters]:
-    """Counters of one process."""
-    async with ValkeyCounters(RateSettings(url=url, **changes), lambda: PAYER_KEY, observe) as counters:
+    """Counters of one process, patient with a machine that is busy with tests."""
+    settings = RateSettings(url=url, timeout=PATIENCE).model_copy(update=changes)
+    async with ValkeyCounters(settings, lambda: PAYER_KEY, observe) as counters:
         yield counters
 
 
@@ -36,9 +38,8 @@ def hammer(url: str, subject: str, tenant: str, tasks: int, requests: int) -> in
         return passed
 
     async def send_all() -> int:
-        # Fair to a machine that is busy with tests.
-        settings = RateSettings(url=url, principal_per_minute=1_000, tenant_per_minute=700, timeout=30)
-        async with ValkeyCounters(settings, lambda: PAYER_KEY, lambda _: None) as counters:
+        settings = RateSettings(principal_per_minute=1_000, tenant_per_minute=700)
+        async with shared_counters(url) as counters:
             return sum(await asyncio.gather(*(send(RateLimits(settings, counters)) for _ in range(tasks))))
 
     return asyncio.run(send_all())

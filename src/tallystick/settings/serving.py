@@ -158,7 +158,7 @@ class RateSettings(Group):
         default=None, description="File of the certificates that vouch for that server; the system's when absent."
     )
     timeout: Seconds = Field(
-        default=1, description="Seconds that it may take to count a request; beyond it the limiter has failed."
+        default=2, description="Seconds that it may take to count a request; beyond it the limiter has failed."
     )
 
 
