@@ -80,7 +80,7 @@ def create_unrecorded(made: Services) -> FastAPI:
     _add(app, search_routes(made.search, made.gate, made.settings, EVENTS), PREFIX)
     _add(app, read_routes(made.reader, made.gate, EVENTS), PREFIX)
     _add(app, health_routes(made), "")
-    surround(app, HttpMetrics(made.registry), made.settings.api.max_body_bytes)
+    surround(app, HttpMetrics(made.registry), made.settings.api)
     return app
 
 
