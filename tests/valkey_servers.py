@@ -5,7 +5,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +29,7 @@ class ValkeyServer:
         tls: Paths by the directives that take them (``tls-cert-file`` …); without any it speaks in clear.
         user: Besides whom nobody may log in, with `password`; everybody may, without either, when None.
         rules: What that user may do, as an ACL.
+        more: Further directives.
     """
 
     program: str
@@ -38,6 +39,7 @@ class ValkeyServer:
     user: str | None = None
     password: str = ""
     rules: str = "~* +@all"
+    more: Sequence[str] = ()
     _process: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
 
     @property
@@ -48,7 +50,7 @@ class ValkeyServer:
     @property
     def directives(self) -> list[str]:
         """Its configuration, which it reads from its standard input: no command line shows a password."""
-        found = [f"bind {HOST}", 'save ""', "appendonly no", f"dir {self.folder}"]
+        found = [f"bind {HOST}", 'save ""', "appendonly no", f"dir {self.folder}", *self.more]
         if self.tls:
             found += ["port 0", f"tls-port {self.port}", "tls-auth-clients no"]
             found += [f"{directive} {path}" for directive, path in self.tls.items()]

@@ -24,6 +24,7 @@ from tallystick.adapters.valkey import ValkeyCounters
 from tallystick.auth.rates import RateLimits, RateMetrics
 from tallystick.errors import RateLimitedError, UnavailableError
 from tallystick.ports import Charge
+from tallystick.runtime.servers.local import free_port
 from tallystick.settings import RateSettings, Settings
 from valkey_servers import ValkeyServer, running, valkey_program
 
@@ -149,6 +150,18 @@ async def test_a_primary_that_became_a_replica_is_left(server: ValkeyServer) -> 
         # Over a new connection, which may lead elsewhere.
         after = {client["id"] for client in await admin.client_list()}
         assert before & after == {str(await admin.client_id())}
+
+
+async def test_the_counters_of_a_request_lie_in_one_slot_of_a_cluster(tmp_path: Path) -> None:
+    more = ["cluster-enabled yes", f"cluster-port {free_port()}"]
+    with running(ValkeyServer(valkey_program(), tmp_path, more=more)) as node:
+        async with administering(node) as admin, shared_counters(node.url) as counters:
+            with pytest.raises(UnavailableError, match="CLUSTERDOWN"):
+                await counters.check()
+            await admin.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+            await until_charged(counters, "ada")
+            both = [Charge("ada", 10, 2), Charge("acme", 10, 2)]
+            assert used(await counters.charge(both, MINUTE)) == [1, 0]
 
 
 async def test_a_server_that_is_full_is_a_failure(server: ValkeyServer) -> None:
