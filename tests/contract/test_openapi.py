@@ -1,6 +1,8 @@
 """The document is valid as 3.0.3, says what is so of every operation, and its examples are true."""
 
+import re
 from collections.abc import Iterator
+from hashlib import sha256
 from typing import Any, cast
 
 import httpx
@@ -195,5 +197,27 @@ async def test_swagger_ui_is_served_from_here_alone(door: Door) -> None:
         asset = await door.client.get(f"/{link}")
         assert asset.status_code == 200, link
         assert asset.headers["x-content-type-options"] == "nosniff"
+        assert asset.headers["cache-control"] == "public, max-age=31536000, immutable"
     missing: httpx.Response = await door.client.get("/docs/secret.txt")
     assert missing.status_code == 404
+    assert missing.headers["cache-control"] == "no-store"
+
+
+async def test_what_the_page_loads_is_named_by_its_content(door: Door) -> None:
+    page = await door.client.get("/docs")
+    assert page.headers["cache-control"] == "no-cache"
+    hashed = re.findall(r"docs/([a-z0-9-]+)\.([0-9a-f]{32})\.(\w+)", page.text)
+    (start,) = [f"{name}.{digest}.{ending}" for name, digest, ending in hashed if name == "start"]
+    script = (await door.client.get(f"/docs/{start}")).text
+    hashed += re.findall(r"docs/(openapi)\.([0-9a-f]{32})\.(json)", script)
+    assert len(hashed) == 5
+    for name, digest, ending in hashed:
+        kept = await door.client.get(f"/docs/{name}.{digest}.{ending}")
+        assert sha256(kept.content).hexdigest().startswith(digest)
+        for other in (f"{name}.{ending}", f"{name}.{'0' * 32}.{ending}"):
+            answer = await door.client.get(f"/docs/{other}")
+            assert (answer.content, answer.headers["cache-control"]) == (kept.content, "no-cache")
+            again = await door.client.get(f"/docs/{other}", headers={"if-none-match": kept.headers["etag"]})
+            assert again.status_code == 304
+    document = await door.client.get("/openapi.json")
+    assert (document.content, document.headers["cache-control"]) == (kept.content, "no-cache")

@@ -39,7 +39,6 @@ PUBLIC_PATHS = {
     "/metrics",
     "/openapi.json",
     "/docs",
-    "/docs/start.js",
     "/docs/{name}",
     "/problems/{slug}",
 }
@@ -201,8 +200,22 @@ async def send(door: Door, asked: Request, who: str) -> httpx.Response:
 async def request(door: Door, asked: Request, headers: dict[str, str]) -> httpx.Response:
     if asked.method == UPGRADE:
         # A client that sends no header is let in to send its token; here nobody comes without.
-        return await upgrade(door.app, asked.path, asked.query, {"authorization": "Bearer x", **headers})
-    return await door.client.request(asked.method, asked.path, params=asked.query, json=asked.body, headers=headers)
+        answer = await upgrade(door.app, asked.path, asked.query, {"authorization": "Bearer x", **headers})
+    else:
+        answer = await door.client.request(
+            asked.method, asked.path, params=asked.query, json=asked.body, headers=headers
+        )
+    assert_nobody_elses(asked, answer)
+    return answer
+
+
+def assert_nobody_elses(asked: Request, answer: httpx.Response) -> None:
+    """No cache that several share may keep an answer, whatever it says (RFC 9111 §3.5)."""
+    kept = answer.headers.get_list("cache-control")
+    assert kept in (["no-store"], ["private, no-cache"]), f"{asked.path} {answer.status_code}: {kept}"
+    if kept != ["no-store"]:
+        assert "Authorization" in answer.headers["vary"]
+        assert answer.headers["etag"]
 
 
 @pytest.mark.parametrize("where", [OWN, OTHER])
@@ -260,6 +273,19 @@ async def test_each_leaves_its_record(doors: Door, name: str) -> None:
             while not (results := outcomes_of(intent, await told(doors, where, recording.action))):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         assert results == ["completed"]
+
+
+@pytest.mark.parametrize("name", ["read_event", "read_access_event", "fetch_export"])
+async def test_what_a_client_keeps_for_itself_is_shown_to_nobody_else(doors: Door, name: str) -> None:
+    access_id = await looked(doors, OWN)
+    export_id = await export(doors, OWN, credentials(doors, "admin"))
+    asked = ask(OPERATIONS[name], OWN, await append(doors, OWN), "", export_id, access_id)
+    tag = {"if-none-match": (await send(doors, asked, "admin")).headers["etag"]}
+    assert (await request(doors, asked, {**credentials(doors, "admin"), **tag})).status_code == 304
+    # Who knows the tag must still be let in.
+    assert (await request(doors, asked, {**credentials(doors, "anonymous"), **tag})).status_code == 401
+    others = doors.bearer("admin", OTHER)
+    assert (await request(doors, asked, {**others, **tag})).status_code == 403
 
 
 @pytest.mark.parametrize("name", sorted(name for name, each in OPERATIONS.items() if each.realm is Realm.TENANT))

@@ -1,8 +1,14 @@
-"""The OpenAPI document and its pages: Swagger UI from a package, no content delivery network, no inline script."""
+"""The OpenAPI document and its pages: Swagger UI from a package, no content delivery network, no inline script.
+
+What the page loads has its hash in its name, so whoever has it once never asks again. What has no hash in its name is
+asked about before each use.
+"""
 
 import asyncio
 import hashlib
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
@@ -25,19 +31,19 @@ _PAGE = """<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Tallystick API</title>
-<link rel="icon" href="docs/favicon-32x32.png">
-<link rel="stylesheet" href="docs/swagger-ui.css">
+<link rel="icon" href="docs/{favicon-32x32.png}">
+<link rel="stylesheet" href="docs/{swagger-ui.css}">
 </head>
 <body>
 <div id="swagger-ui"></div>
-<script src="docs/swagger-ui-bundle.js"></script>
-<script src="docs/start.js"></script>
+<script src="docs/{swagger-ui-bundle.js}"></script>
+<script src="docs/{start.js}"></script>
 </body>
 </html>
 """
 
 _START = """SwaggerUIBundle({
-  url: "openapi.json",
+  url: "docs/{openapi.json}",
   dom_id: "#swagger-ui",
   deepLinking: true,
   validatorUrl: null,
@@ -56,11 +62,61 @@ _ASSETS = {
     "swagger-ui-bundle.js": "text/javascript",
     "favicon-32x32.png": "image/png",
 }
+_JSON = "application/json"
+_HASHED = re.compile(r"(?P<stem>.+)\.(?P<digest>[0-9a-f]{32})\.(?P<ending>[a-z]+)")
+_FOR_EVER = "public, max-age=31536000, immutable"
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A file that the page loads; it is the same in every answer of this process."""
+
+    name: str
+    content: bytes
+    media_type: str
+    digest: str
+
+    @classmethod
+    def of(cls, name: str, content: bytes, media_type: str) -> "_File":
+        return cls(name, content, media_type, _digest(content))
+
+    @property
+    def hashed_name(self) -> str:
+        stem, _, ending = self.name.rpartition(".")
+        return f"{stem}.{self.digest}.{ending}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Site:
+    """The page, and by name the files that it loads."""
+
+    page: bytes
+    files: Mapping[str, _File]
+
+    @classmethod
+    def of(cls, document: bytes) -> "_Site":
+        """Read and hash everything, in some 10 ms."""
+        shipped = resources.files("fastapi_swagger.resources")
+        files = {name: _File.of(name, shipped.joinpath(name).read_bytes(), kind) for name, kind in _ASSETS.items()}
+        files["openapi.json"] = _File.of("openapi.json", document, _JSON)
+        files["start.js"] = _File.of("start.js", _naming(_START, files), "text/javascript")
+        return cls(_naming(_PAGE, files), files)
+
+
+def _naming(text: str, files: Mapping[str, _File]) -> bytes:
+    """A text in which files are named by their hashed names."""
+    for name, file in files.items():
+        text = text.replace(f"{{{name}}}", file.hashed_name)
+    return text.encode()
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:32]
 
 
 def etag_of(content: bytes) -> str:
     """A strong entity tag (RFC 9110 §8.8.3)."""
-    return f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+    return f'"{_digest(content)}"'
 
 
 def revalidated(
@@ -74,11 +130,6 @@ def revalidated(
     return Response(content, headers=common, media_type=media_type)
 
 
-@cache
-def _asset(name: str) -> bytes:
-    return resources.files("fastapi_swagger.resources").joinpath(name).read_bytes()
-
-
 def docs_routes(app: FastAPI) -> APIRouter:
     """The routes of the documentation. Of the assets of Swagger UI nothing is read before somebody looks."""
     router = APIRouter(include_in_schema=False)
@@ -87,29 +138,35 @@ def docs_routes(app: FastAPI) -> APIRouter:
     def document() -> bytes:
         return orjson.dumps(openapi_document(app))
 
+    @cache
+    def site() -> _Site:
+        return _Site.of(document())
+
     @router.get("/openapi.json")
     @performs(PUBLIC)
     async def openapi(request: Request) -> Response:
         # Made once, in some 100 ms, beside the loop: other requests are not to wait for it.
-        return revalidated(request, await asyncio.to_thread(document), "application/json")
+        return revalidated(request, await asyncio.to_thread(document), _JSON)
 
     @router.get("/docs")
     @performs(PUBLIC)
     async def docs(request: Request) -> Response:
         headers = {"Content-Security-Policy": _POLICY, "Referrer-Policy": "no-referrer"}
-        return revalidated(request, _PAGE.encode(), "text/html; charset=utf-8", headers)
-
-    @router.get("/docs/start.js")
-    @performs(PUBLIC)
-    async def start(request: Request) -> Response:
-        return revalidated(request, _START.encode(), "text/javascript")
+        page = (await asyncio.to_thread(site)).page
+        return revalidated(request, page, "text/html; charset=utf-8", headers)
 
     @router.get("/docs/{name}")
     @performs(PUBLIC)
     async def asset(request: Request, name: str) -> Response:
-        if name not in _ASSETS:
+        hashed = _HASHED.fullmatch(name)
+        plain = name if hashed is None else f"{hashed['stem']}.{hashed['ending']}"
+        file = (await asyncio.to_thread(site)).files.get(plain)
+        if file is None:
             raise NotFoundError("there is no such file")
-        return revalidated(request, await asyncio.to_thread(_asset, name), _ASSETS[name])
+        # While an upgrade is rolled, a page of another release asks for its own: ours will do, but is not kept as it.
+        ours = hashed is not None and hashed["digest"] == file.digest
+        kept = {"Cache-Control": _FOR_EVER} if ours else {}
+        return revalidated(request, file.content, file.media_type, kept)
 
     @router.get("/problems/{slug}")
     @performs(PUBLIC)

@@ -22,7 +22,7 @@ from tallystick.export.ranges import range_of
 from tallystick.export.response import ExportResponse
 from tallystick.export.stored import StoredExports
 from tallystick.export.stored_schemas import EXPORT_BODY, EXPORTS, QUEUED, READY, ExportDocument, ExportList
-from tallystick.log.entity_tags import has_copy
+from tallystick.log.entity_tags import OWN_COPY, has_copy
 from tallystick.log.entrance import admit, let_in
 from tallystick.log.query_string import first, one, page_size, query_of, refuse
 from tallystick.log.reader import DEFAULT_LIMIT
@@ -207,7 +207,7 @@ async def _content(
     name = f"{access.tenant.id}{which}-{export.through_seq}{file_ending(form, compression)}"
     headers = {
         "ETag": tag,
-        "Cache-Control": "private, no-cache",
+        **OWN_COPY,
         "Accept-Ranges": "bytes",
         "Repr-Digest": f"sha-256=:{base64.b64encode(digest).decode()}:",
     }

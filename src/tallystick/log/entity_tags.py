@@ -1,6 +1,13 @@
 """Conditional requests: whether a client has already what it asks for."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
 from starlette.requests import Request
+
+OWN_COPY: Final[Mapping[str, str]] = MappingProxyType({"Cache-Control": "private, no-cache", "Vary": "Authorization"})
+"""Headers of what a client may keep for itself alone, and must ask about before each use."""
 
 
 def has_copy(request: Request, tag: str) -> bool:

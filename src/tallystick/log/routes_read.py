@@ -9,7 +9,7 @@ from starlette.responses import Response
 from tallystick.auth.gate import Gate
 from tallystick.auth.operations import EVENTS, Reading
 from tallystick.auth.routing import performs
-from tallystick.log.entity_tags import has_copy
+from tallystick.log.entity_tags import OWN_COPY, has_copy
 from tallystick.log.entrance import let_in
 from tallystick.log.reader import LogReader
 from tallystick.log.schemas_read import EVENT_PARAMETERS, EXAMPLE_EVENT, Event
@@ -44,7 +44,7 @@ def read_routes(reader: LogReader, gate: Gate, of: Reading = EVENTS) -> APIRoute
         access, _ = await let_in(gate, request, of.read, known=("tenant_id",))
         event = await reader.get(access.log_id, access.narrowing, event_id)
         etag = f'"{event.leaf_hash.hex()}"'
-        headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
+        headers = {"ETag": etag, **OWN_COPY}
         if has_copy(request, etag):
             return Response(status_code=304, headers=headers)
         return Response(event.item, headers=headers, media_type=_JSON)
