@@ -77,7 +77,7 @@ async def _serving(door: Door) -> AsyncGenerator[tuple[str, uvicorn.Server]]:
             await asyncio.sleep(0.01)
     port = server.servers[0].sockets[0].getsockname()[1]
     try:
-        yield f"http://127.0.0.1:{port}", server
+        yield f"{'https' if config.is_ssl else 'http'}://127.0.0.1:{port}", server
     finally:
         server.should_exit = True
         await running

@@ -6,6 +6,7 @@ import select
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,7 @@ import jwt
 import psutil
 import pytest
 
+from certificates import Authority
 from deadlines import STEP, allow
 from servers import DEADLINE as SERVERS_DEADLINE
 from servers import QUICK_START
@@ -276,6 +278,25 @@ def test_commands_find_the_running_instance(home: Home) -> None:
     assert home.output("tenants", "resume", "acme")["suspended"] is False
     assert "acme" in home.refusal("tenants", "create", "acme", code=1)
     assert "id" in home.refusal("tenants", "create", "Not A Slug")
+    assert instance.stop() == 0
+
+
+def test_it_speaks_tls_and_takes_its_keys_from_the_environment(home: Home, tmp_path: Path) -> None:
+    bundle, _ = home.spawn("keys", "bundle", "--new").communicate(timeout=DEADLINE)
+    authority = Authority(tmp_path)
+    shown, trusted = authority.certificate("api"), str(authority.file)
+    instance = home.up(
+        TALLYSTICK_KEY_FILES=bundle.decode(),
+        TALLYSTICK_API__TLS_CERTIFICATE=str(shown.file),
+        TALLYSTICK_API__TLS_KEY=str(shown.key),
+    )
+    assert instance.url.startswith("https://127.0.0.1:")
+    token = jwt.get_unverified_header(Path(instance.run["token_file"]).read_text().strip())
+    assert token["kid"] == json.loads(bundle)["token_signing"]["active"]
+    assert list((home.folder / "keys").iterdir()) == []
+    assert httpx.get(f"{instance.url}/readyz", verify=ssl.create_default_context(cafile=trusted)).is_success
+    demo = home.spawn("demo", "--json", SSL_CERT_FILE=trusted)
+    assert json.loads(demo.communicate(timeout=DEADLINE)[0])["url"] == instance.url
     assert instance.stop() == 0
 
 

@@ -66,10 +66,11 @@ def _holder(port: int) -> str:
     return "another process"
 
 
-def url_of(listener: socket.socket) -> str:
-    """The URL under which this machine reaches the socket."""
+def url_of(listener: socket.socket, *, secure: bool = False) -> str:
+    """The URL under which this machine reaches the socket, over TLS if it is secure."""
     address: tuple[str, int] = listener.getsockname()[:2]
     host, port = address
     if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
         host = "127.0.0.1" if host == "0.0.0.0" else "::1"  # noqa: S104 - the same
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "https" if secure else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

@@ -2,26 +2,31 @@
 
 import asyncio
 import socket
+import ssl
 
 from tallystick.errors import ConfigurationError
 from tallystick.runtime.child import Child
+from tallystick.runtime.tls import own_client_context
 
 _READY_SECONDS = 60.0
 _PROBE_PAUSE = 0.05
 
 
-async def until_it_answers(listener: socket.socket, doors: list[Child], seconds: float = _READY_SECONDS) -> None:
+async def until_it_answers(
+    listener: socket.socket, doors: list[Child], seconds: float = _READY_SECONDS, *, secure: bool = False
+) -> None:
     """Wait until the API says that it is ready.
 
     Args:
         listener: The socket that the API processes share.
         doors: The API processes.
         seconds: How long at most.
+        secure: Whether it speaks TLS.
 
     Raises:
         ConfigurationError: An API process ended before, or it took too long.
     """
-    answer = asyncio.ensure_future(_answers(listener))
+    answer = asyncio.ensure_future(_answers(listener, own_client_context() if secure else None))
     deaths = {asyncio.ensure_future(door.died()): door for door in doors}
     waiting = (answer, *deaths)
     try:
@@ -38,12 +43,12 @@ async def until_it_answers(listener: socket.socket, doors: list[Child], seconds:
     answer.result()
 
 
-async def _answers(listener: socket.socket) -> None:
+async def _answers(listener: socket.socket, tls: ssl.SSLContext | None) -> None:
     """Ask for readiness until the answer is yes. A connection waits in the listener's queue until somebody takes it."""
     host, port = listener.getsockname()[:2]
     while True:
         try:
-            if await _says_yes(host, port):
+            if await _says_yes(host, port, tls):
                 return
         except (OSError, ValueError):
             # A process that dies takes its connections with it, and the next one is asked: its death is told elsewhere.
@@ -52,8 +57,8 @@ async def _answers(listener: socket.socket) -> None:
         await asyncio.sleep(_PROBE_PAUSE)
 
 
-async def _says_yes(host: str, port: int) -> bool:
-    reader, writer = await asyncio.open_connection(host, port)
+async def _says_yes(host: str, port: int, tls: ssl.SSLContext | None) -> bool:
+    reader, writer = await asyncio.open_connection(host, port, ssl=tls)
     try:
         writer.write(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         return b" 200 " in await reader.readline()

@@ -15,6 +15,7 @@ from tallystick.runtime.coalescing import CoalescingProtocol
 from tallystick.runtime.heads import HeadConfig
 from tallystick.runtime.listener import listen
 from tallystick.runtime.stopping import stop_event
+from tallystick.runtime.tls import server_context
 from tallystick.runtime.websocket import PING_SECONDS, PONG_SECONDS, StreamingProtocol
 from tallystick.settings import Settings
 
@@ -42,7 +43,12 @@ def open_socket(settings: Settings, descriptor: int | None) -> socket.socket:
 
 
 def server_config(app: Callable[..., Awaitable[None]], settings: Settings) -> uvicorn.Config:
-    """How uvicorn serves the application."""
+    """How uvicorn serves the application.
+
+    Raises:
+        ConfigurationError: See `runtime.tls.server_context`.
+    """
+    tls = server_context(settings.api)
     return HeadConfig(
         app,
         head_timeout=settings.api.head_timeout,
@@ -57,6 +63,7 @@ def server_config(app: Callable[..., Awaitable[None]], settings: Settings) -> uv
         access_log=False,
         server_header=False,
         proxy_headers=False,  # `api.forwarded` reads them
+        ssl_context_factory=None if tls is None else lambda *_: tls,
         timeout_keep_alive=settings.api.keep_alive,
         timeout_graceful_shutdown=math.ceil(settings.api.drain_timeout),
     )

@@ -25,6 +25,7 @@ from tallystick.runtime.servers.artifacts import Fetching, untold
 from tallystick.runtime.servers.standins import StandIn, prepare_stand_in
 from tallystick.runtime.state import Run, StateDirectory
 from tallystick.runtime.stopping import stop_event
+from tallystick.runtime.tls import server_context
 from tallystick.settings import Settings
 
 _RECOVERY_SECONDS = 900.0
@@ -68,6 +69,7 @@ class Supervisor:
         Raises:
             ConfigurationError: Something in the way of the start that a person must mend.
         """
+        secure = server_context(self.settings.api) is not None
         state = StateDirectory.from_settings(self.settings)
         floors: list[list[Child]] = []
 
@@ -80,7 +82,7 @@ class Supervisor:
             state.prepare(shared_metrics=self.settings.api.processes > 1)
             bounding = asyncio.create_task(keep_bounded(state.logs, self.report))
             try:
-                await _unless(stop, self._start(state, listener, watched, floors))
+                await _unless(stop, self._start(state, listener, watched, floors, secure=secure))
                 await stop.wait()
                 self.report("stopping")
             finally:
@@ -106,7 +108,7 @@ class Supervisor:
             await asyncio.sleep(_PROBE_PAUSE)
 
     async def _start(
-        self, state: StateDirectory, listener: socket.socket, watched: int, floors: list[list[Child]]
+        self, state: StateDirectory, listener: socket.socket, watched: int, floors: list[list[Child]], *, secure: bool
     ) -> None:
         """Start floor by floor; whoever stands higher needs those below."""
         settings = self.settings
@@ -131,10 +133,11 @@ class Supervisor:
         floors.extend((workers, doors))
         for child in (*workers, *doors):
             await child.start()
-        await until_it_answers(listener, doors)
+        await until_it_answers(listener, doors, secure=secure)
+        url = url_of(listener, secure=secure)
         run = Run(
-            url=url_of(listener),
-            docs_url=f"{url_of(listener)}/docs",
+            url=url,
+            docs_url=f"{url}/docs",
             tenant_id=FIRST_TENANT,
             token_file=str(state.admin_token),
             database_url=_embedded_url(self.settings, settings),

@@ -55,6 +55,12 @@ class ApiSettings(Group):
         description="Addresses or networks of proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed;"
         " none by default.",
     )
+    tls_certificate: Path | None = Field(
+        default=None,
+        description="File of the certificate, in PEM, with which the API itself speaks TLS; without one it speaks plain"
+        " HTTP.",
+    )
+    tls_key: Path | None = Field(default=None, description="File of that certificate's key, in PEM.")
     hsts: int = Field(
         default=31_536_000,
         ge=0,
