@@ -1,9 +1,15 @@
 """Settings as a command reads them. What is wrong is named by its environment variable, never by its value."""
 
+import re
+from typing import Final
+
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from tallystick.errors import ConfigurationError
 from tallystick.settings import Settings
+
+_FIELD: Final = re.compile(r'field "(\w+)"')
 
 
 def load_settings() -> Settings:
@@ -20,5 +26,9 @@ def load_settings() -> Settings:
             for flaw in error.errors(include_input=False, include_url=False)
         ]
         raise ConfigurationError("; ".join(flaws)) from None
-    except ValueError as error:  # a value that is no JSON, in pydantic-settings' words without the value
-        raise ConfigurationError(str(error)) from None
+    except SettingsError as error:  # it names the field, and neither the variable nor its value
+        told = _FIELD.search(str(error))
+        name = "" if told is None else told[1].upper()
+        raise ConfigurationError(
+            f"a variable TALLYSTICK_{name}… is no JSON, which lists and objects are: '[\"10.0.0.0/8\"]'"
+        ) from None

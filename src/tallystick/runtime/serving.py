@@ -5,6 +5,7 @@ import gc
 import math
 import resource
 import socket
+import ssl
 import sys
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager, suppress
@@ -63,10 +64,15 @@ def server_config(app: Callable[..., Awaitable[None]], settings: Settings) -> uv
         access_log=False,
         server_header=False,
         proxy_headers=False,  # `api.forwarded` reads them
-        ssl_context_factory=None if tls is None else lambda *_: tls,
+        ssl_context_factory=None if tls is None else _always(tls),
         timeout_keep_alive=settings.api.keep_alive,
         timeout_graceful_shutdown=math.ceil(settings.api.drain_timeout),
     )
+
+
+def _always(context: ssl.SSLContext) -> Callable[[uvicorn.Config, Callable[[], ssl.SSLContext]], ssl.SSLContext]:
+    """A factory as uvicorn asks for one, whose own settings would be older ciphers."""
+    return lambda _config, _default: context
 
 
 def _allow_connections() -> None:

@@ -35,6 +35,18 @@ def test_a_wrong_setting_is_named_but_its_value_is_not_shown(tmp_path: Path) -> 
     assert "Traceback" not in done.stderr
 
 
+def test_a_list_that_is_no_json_is_named_by_its_group(tmp_path: Path) -> None:
+    done = _tallystick(tmp_path, "migrate", TALLYSTICK_API__TRUSTED_PROXIES="10.0.0.0/8, hunter2")
+    assert done.returncode == 2
+    assert (
+        done.stderr
+        == "tallystick: a variable TALLYSTICK_API… is no JSON, which lists and objects are: '[\"10.0.0.0/8\"]'\n"
+    )
+    done = _tallystick(tmp_path, "migrate", TALLYSTICK_API__TRUSTED_PROXIES='["hunter2"]')
+    assert "TALLYSTICK_API__TRUSTED_PROXIES__0: value is not a valid IPv4 or IPv6 network" in done.stderr
+    assert "hunter2" not in done.stderr
+
+
 def test_a_database_that_is_not_there_is_one_message(tmp_path: Path) -> None:
     url = "postgresql://tallystick_owner@127.0.0.1:1/tallystick"
     for command in (("migrate",), ("tenants", "list")):
