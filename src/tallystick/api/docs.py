@@ -63,7 +63,7 @@ _ASSETS = {
     "favicon-32x32.png": "image/png",
 }
 _JSON = "application/json"
-_HASHED = re.compile(r"(?P<stem>.+)\.(?P<digest>[0-9a-f]{32})\.(?P<ending>[a-z]+)")
+_HASHED = re.compile(r"(?P<stem>.+)\.[0-9a-f]{32}\.(?P<ending>[a-z]+)")
 _FOR_EVER = "public, max-age=31536000, immutable"
 
 
@@ -164,8 +164,7 @@ def docs_routes(app: FastAPI) -> APIRouter:
         if file is None:
             raise NotFoundError("there is no such file")
         # While an upgrade is rolled, a page of another release asks for its own: ours will do, but is not kept as it.
-        ours = hashed is not None and hashed["digest"] == file.digest
-        kept = {"Cache-Control": _FOR_EVER} if ours else {}
+        kept = {"Cache-Control": _FOR_EVER} if name == file.hashed_name else {}
         return revalidated(request, file.content, file.media_type, kept)
 
     @router.get("/problems/{slug}")
