@@ -38,9 +38,11 @@ from tallystick.bench.running import (
     run,
     sayer,
 )
+from tallystick.bench.scenarios.cli import scenario_command
 from tallystick.bench.writing import Plan
 
 app = typer.Typer(name="bench", help="Measure speed and memory.", no_args_is_help=True)
+app.command("scenario")(scenario_command)
 
 Duration = Annotated[float, typer.Option(min=1, help="Seconds of one repetition.")]
 Rounds = Annotated[int, typer.Option(min=1, help="Repetitions, in turns with what is compared; medians count.")]

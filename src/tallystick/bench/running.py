@@ -89,9 +89,24 @@ async def _with_versions(measure: Measurement, instance: Instance, say: Say) -> 
     return await measure(instance, say), versions
 
 
-def print_report(report: Report, versions: Mapping[str, str], *, as_json_wanted: bool, output: Path | None) -> None:
-    """Print a report; where one of its proofs fails, end with exit code 1."""
-    document = json.dumps(as_json(report, versions), indent=2)
+def print_report(
+    report: Report,
+    versions: Mapping[str, str],
+    *,
+    as_json_wanted: bool,
+    output: Path | None,
+    beside: Mapping[str, object] | None = None,
+) -> None:
+    """Print a report; where one of its proofs fails, end with exit code 1.
+
+    Args:
+        report: What was measured.
+        versions: Of what.
+        as_json_wanted: Whether to print one JSON document, and no tables.
+        output: A file for that document.
+        beside: Further members of it.
+    """
+    document = json.dumps({**as_json(report, versions), **(beside or {})}, indent=2)
     if output is not None:
         output.write_text(document + "\n", encoding="utf-8")
     if as_json_wanted:
