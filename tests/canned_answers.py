@@ -1,6 +1,7 @@
 """A server of canned answers, for what sends requests."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
@@ -13,7 +14,7 @@ REFUSED = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
 
 
 @asynccontextmanager
-async def serving(respond: Respond, seconds: float = 0.0) -> AsyncGenerator[str]:
+async def serving(respond: Respond, seconds: float = 0.0, tls: ssl.SSLContext | None = None) -> AsyncGenerator[str]:
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while True:
@@ -31,6 +32,6 @@ async def serving(respond: Respond, seconds: float = 0.0) -> AsyncGenerator[str]
         finally:
             writer.close()
 
-    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    server = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=tls)
     async with server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
