@@ -56,13 +56,13 @@ class QueueConformance:
 
     async def test_a_log_that_grew_is_told_of(self, queue: Queue, work: Work) -> None:
         log_id = await work.grow(3)
-        await queue.wake({log_id: 3})
+        await queue.wake({log_id: 3}, {})
         assert await take(queue, work, "wake-ups", 1) == [f"{log_id}:3"]
         await assert_empty(queue, "wake-ups")
 
     async def test_many_logs_are_told_of(self, queue: Queue, work: Work) -> None:
         logs = [await work.grow(1) for _ in range(25)]
-        await queue.wake(dict.fromkeys(logs, 1))
+        await queue.wake(dict.fromkeys(logs, 1), {})
         assert sorted(await take(queue, work, "wake-ups", 25)) == sorted(f"{log_id}:1" for log_id in logs)
         await assert_empty(queue, "wake-ups")
 
@@ -75,7 +75,7 @@ class QueueConformance:
 
     async def test_no_more_comes_than_was_asked_for(self, queue: Queue, work: Work) -> None:
         logs = [await work.grow(1) for _ in range(3)]
-        await queue.wake(dict.fromkeys(logs, 1))
+        await queue.wake(dict.fromkeys(logs, 1), {})
         assert len(await queue.receive("wake-ups", limit=2, wait=WAIT)) <= 2
 
     async def test_who_waits_is_told_at_once(self, queue: Queue, work: Work) -> None:
@@ -87,6 +87,6 @@ class QueueConformance:
         assert message.subject == job_id
 
     async def test_telling_nothing_is_nothing(self, queue: Queue) -> None:
-        await queue.wake({})
+        await queue.wake({}, {})
         await queue.done("wake-ups", [])
         await assert_empty(queue, "wake-ups")

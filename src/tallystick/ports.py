@@ -241,10 +241,27 @@ class Message:
     Attributes:
         subject: For a wake-up a log's id and its size, as in ``7:1204``; for a job its id.
         receipt: What `Queue.done` takes.
+        cause: What it comes of (see `Tracing`), where that is known.
     """
 
     subject: str
     receipt: str
+    cause: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """How many messages a queue holds, nearly.
+
+    Attributes:
+        waiting: That nobody has taken.
+        taken: That somebody is at work on.
+        dead: That were given out too often.
+    """
+
+    waiting: int
+    taken: int = 0
+    dead: int = 0
 
 
 QueueKind: TypeAlias = Literal["wake-ups", "jobs"]
@@ -256,12 +273,17 @@ class Queue(Protocol):
     Messages may come twice, late and in any order. Methods raise `UnavailableError` while the queue does not answer.
     """
 
-    async def wake(self, sizes: Mapping[int, int]) -> None:
-        """Say that logs have grown, each to this many events. The caller bounds how often (`WakeUps`)."""
+    async def wake(self, sizes: Mapping[int, int], causes: Mapping[int, str]) -> None:
+        """Say that logs have grown, each to this many events. The caller bounds how often (`WakeUps`).
+
+        Args:
+            sizes: By id of the log.
+            causes: What the newest growth comes of (see `Tracing`), of the logs of which that is known.
+        """
         ...
 
-    async def submit(self, job_id: str) -> None:
-        """Say that a job is to be run."""
+    async def submit(self, job_id: str, cause: str | None = None) -> None:
+        """Say that a job is to be run, and what it comes of."""
         ...
 
     async def receive(self, kind: QueueKind, *, limit: int, wait: float) -> Sequence[Message]:
@@ -270,6 +292,10 @@ class Queue(Protocol):
 
     async def done(self, kind: QueueKind, messages: Sequence[Message]) -> None:
         """Forget messages: their work is recorded in the database."""
+        ...
+
+    async def depth(self, kind: QueueKind) -> Depth:
+        """How much work waits."""
         ...
 
 

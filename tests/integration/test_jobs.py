@@ -221,8 +221,8 @@ async def test_jobs_are_listed_from_the_newest(database: Database) -> None:
 class Mute(EmbeddedQueue):
     """A queue that does not answer."""
 
-    async def submit(self, job_id: str) -> None:
-        raise UnavailableError(f"tells nobody of {job_id}")
+    async def submit(self, job_id: str, cause: str | None = None) -> None:
+        raise UnavailableError(f"tells nobody of {job_id}, which {cause} wants")
 
     async def receive(self, kind: QueueKind, *, limit: int, wait: float) -> Sequence[Message]:
         raise UnavailableError(f"gives none of {limit} {kind} in {wait} s")

@@ -80,19 +80,19 @@ async def test_queues_that_are_there_need_no_permission_to_make_them(proxy: SqsP
 async def test_queues_that_are_removed_are_made_again(elasticmq_url: str) -> None:
     settings = queue_settings(elasticmq_url)
     async with SqsQueue(settings) as queue, Sqs(settings) as sqs:
-        await queue.wake({7: 1})
+        await queue.wake({7: 1}, {})
         for name in (f"{settings.prefix}-wake-ups.fifo", f"{settings.prefix}-wake-ups-dead.fifo"):
             url = (await sqs.call("get_queue_url", QueueName=name))["QueueUrl"]
             await sqs.call("delete_queue", QueueUrl=url)
-        await queue.wake({7: 2})
+        await queue.wake({7: 2}, {})
         assert await subjects(queue, "wake-ups", 1) == ["7:2"]
 
 
 async def test_a_wake_up_is_swallowed_when_it_says_nothing_new(elasticmq_url: str) -> None:
     async with open_queue(elasticmq_url) as queue:
-        await queue.wake({7: 3})
-        await queue.wake({7: 3, 8: 3})
-        await queue.wake({7: 4})
+        await queue.wake({7: 3}, {})
+        await queue.wake({7: 3, 8: 3}, {})
+        await queue.wake({7: 4}, {})
         assert sorted(await subjects(queue, "wake-ups", 3)) == ["7:3", "7:4", "8:3"]
         await assert_empty(queue, "wake-ups")
 
@@ -108,7 +108,7 @@ async def test_only_the_entries_that_failed_are_sent_again(proxy: SqsProxy) -> N
 
     proxy.fault = fail_once
     async with open_queue(proxy.url) as queue:
-        await queue.wake(dict.fromkeys(range(12), 1))
+        await queue.wake(dict.fromkeys(range(12), 1), {})
         assert sent == [
             [f"{log_id}:1" for log_id in range(10)],
             ["1:1", "3:1"],
@@ -131,7 +131,7 @@ async def test_a_queue_that_refuses_is_down(proxy: SqsProxy, refusal: Refusal) -
     async with open_queue(proxy.url) as queue:
         await queue.submit("a")
         proxy.fault = lambda _action, _body: refusal
-        for work in (queue.wake({7: 1}), queue.receive("jobs", limit=1, wait=0)):
+        for work in (queue.wake({7: 1}, {}), queue.receive("jobs", limit=1, wait=0)):
             with pytest.raises(UnavailableError):
                 await work
         proxy.fault = lambda _action, _body: None

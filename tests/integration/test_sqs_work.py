@@ -26,7 +26,7 @@ from tallystick.jobs.model import Job, Progress
 from tallystick.jobs.runner import PARALLEL, JobRunner
 from tallystick.log.source import LogSource
 from tallystick.log.writer import Writer, WriterMetrics
-from tallystick.ports import Message, Queue, QueueKind
+from tallystick.ports import Depth, Message, Queue, QueueKind
 from tallystick.settings import QueueSettings, WriterSettings
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -74,12 +74,12 @@ class UnreliableQueue:
     chance: random.Random
     late: dict[QueueKind, list[Message]] = field(default_factory=dict[QueueKind, list[Message]])
 
-    async def wake(self, sizes: Mapping[int, int]) -> None:
-        await self.queue.wake({log_id: size for log_id, size in sizes.items() if self.chance.random() < 0.7})
+    async def wake(self, sizes: Mapping[int, int], causes: Mapping[int, str]) -> None:
+        await self.queue.wake({log_id: size for log_id, size in sizes.items() if self.chance.random() < 0.7}, causes)
 
-    async def submit(self, job_id: str) -> None:
+    async def submit(self, job_id: str, cause: str | None = None) -> None:
         if self.chance.random() < 0.7:
-            await self.queue.submit(job_id)
+            await self.queue.submit(job_id, cause)
 
     async def receive(self, kind: QueueKind, *, limit: int, wait: float) -> Sequence[Message]:
         messages = [*self.late.pop(kind, ()), *await self.queue.receive(kind, limit=limit, wait=wait)]
@@ -91,6 +91,9 @@ class UnreliableQueue:
 
     async def done(self, kind: QueueKind, messages: Sequence[Message]) -> None:
         await self.queue.done(kind, [message for message in messages if self.chance.random() < 0.7])
+
+    async def depth(self, kind: QueueKind) -> Depth:
+        return await self.queue.depth(kind)
 
 
 @asynccontextmanager

@@ -19,6 +19,7 @@ from tallystick.api.jobs import job_routes
 from tallystick.api.metrics import HttpMetrics
 from tallystick.api.middleware import Edge
 from tallystick.api.problems import install_problem_handlers
+from tallystick.api.tracing import TracedRequests
 from tallystick.auth.operations import EVENTS, READINGS, Realm
 from tallystick.auth.routing import operation_of
 from tallystick.bootstrap.services import Services
@@ -36,6 +37,7 @@ from tallystick.stats.routes import stats_routes
 from tallystick.stream.routes import stream_routes
 from tallystick.tenants.routes import tenant_routes
 from tallystick.tenants.routes_mask import mask_routes
+from tallystick.tracing import UNTRACED, Tracing
 
 PREFIX = "/api/v1"
 
@@ -83,12 +85,13 @@ def _recorded(route: APIRoute | APIWebSocketRoute, log: AccessLog) -> Callable[.
     return wrap(route.endpoint, operation, log)
 
 
-def surround(app: FastAPI, metrics: HttpMetrics, settings: ApiSettings) -> None:
+def surround(app: FastAPI, metrics: HttpMetrics, settings: ApiSettings, tracing: Tracing = UNTRACED) -> None:
     """Put our layers around the routes.
 
     They stand in place of Starlette's, the outermost of which answers bugs in plain text and raises them again.
     """
-    inner = ExceptionMiddleware(AsyncExitStackMiddleware(app.router), handlers=dict(app.exception_handlers))
+    routes = ExceptionMiddleware(AsyncExitStackMiddleware(app.router), handlers=dict(app.exception_handlers))
+    inner = TracedRequests(routes, tracing) if tracing.on else routes
     app.middleware_stack = Edge(
         inner, metrics, settings.max_body_bytes, Proxies(settings.trusted_proxies), hsts=settings.hsts
     )
@@ -133,5 +136,5 @@ def create_app(services: Services) -> FastAPI:
     _add(app, job_routes(services.jobs, services.gate, services.settings), log, PREFIX)
     _add(app, health_routes(services), log)
     _add(app, docs_routes(app), log)
-    surround(app, HttpMetrics(services.registry), services.settings.api)
+    surround(app, HttpMetrics(services.registry), services.settings.api, services.tracing)
     return app

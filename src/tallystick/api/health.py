@@ -13,7 +13,6 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from tallystick.api.backlog import Backlog
-from tallystick.api.metrics import render
 from tallystick.api.problems import problem_response
 from tallystick.auth.model import Principal
 from tallystick.auth.operations import PUBLIC
@@ -23,6 +22,7 @@ from tallystick.bootstrap.services import Services
 from tallystick.database.migrate import migrations, schema_version
 from tallystick.database.partitions import PROMISED_DAYS, READY_DAYS, RETRY_KEY_PROMISED_DAYS, partitions_until
 from tallystick.errors import UnavailableError
+from tallystick.runtime.metrics import render
 
 CHECK_TIMEOUT = 3.0
 """Seconds a check may take."""

@@ -56,6 +56,11 @@ def correlation_id(request_id: bytes | None, traceparent: bytes | None, amazon: 
     return secrets.token_hex(16)
 
 
+def known_method(method: str) -> str:
+    """A method of HTTP as it is told of: what a client made up is `OTHER`."""
+    return method if method in _METHODS else "OTHER"
+
+
 def _exceeds(length: bytes, limit: int) -> bool:
     """Whether a `Content-Length` is over a limit; what is no number is for the server below to refuse."""
     return length.isdigit() and (len(length) > _MOST_DIGITS or int(length) > limit)
@@ -181,7 +186,7 @@ class Edge:
 
     def _account(self, exchange: _Exchange, scope: Scope, method: str, seconds: float) -> None:
         route = getattr(scope.get("route"), "path_format", _UNMATCHED)
-        method = method if method in _METHODS else "OTHER"
+        method = known_method(method)
         status = exchange.status or _CLIENT_CLOSED
         if status != _UPGRADED:  # a stream lasts for hours; it has metrics of its own
             self._metrics.observe(method, route, status, seconds)

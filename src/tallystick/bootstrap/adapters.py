@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 from tallystick.adapters.tantivy.index import TantivyIndex
 from tallystick.auth.counters import ProcessCounters
 from tallystick.auth.keys import Keyring
+from tallystick.bootstrap.measuring import KeyRingMetrics, MeasuredKeyRing
+from tallystick.bootstrap.telemetry import TracedIndex, TracedQueue
 from tallystick.database.pools import Database
 from tallystick.followers.embedded import EmbeddedQueue
 from tallystick.ports import EventIndex, KeyRing, Queue, RateCounters
@@ -16,6 +18,7 @@ from tallystick.privacy.store import DataKeyStore
 from tallystick.search import follower as search_follower
 from tallystick.settings import Settings
 from tallystick.stats import follower as stats_follower
+from tallystick.tracing import UNTRACED, Tracing
 
 if TYPE_CHECKING:
     from tallystick.adapters.sqs.queue import SqsQueue as DeadLetterQueues
@@ -25,12 +28,18 @@ FOLLOWERS: Final = (search_follower.NAME, stats_follower.NAME)
 
 
 @asynccontextmanager
-async def search_index(settings: Settings) -> AsyncGenerator[EventIndex]:
+async def search_index(settings: Settings, tracing: Tracing = UNTRACED) -> AsyncGenerator[EventIndex]:
     """Open the search index.
 
     Raises:
         ConfigurationError: Settings of the engine need a person.
     """
+    async with _engine(settings) as index:
+        yield TracedIndex(index, tracing) if tracing.on else index
+
+
+@asynccontextmanager
+async def _engine(settings: Settings) -> AsyncGenerator[EventIndex]:
     if settings.search.engine == "opensearch":
         # Loaded where it is used alone: it takes a second.
         from tallystick.adapters.opensearch.index import OpenSearchIndex  # noqa: PLC0415
@@ -60,14 +69,17 @@ async def dead_letters(settings: Settings) -> AsyncGenerator["DeadLetterQueues |
 
 
 @asynccontextmanager
-async def work_queue(settings: Settings, database: Database) -> AsyncGenerator[Queue]:
-    """Open the queue.
+async def work_queue(settings: Settings, database: Database, tracing: Tracing = UNTRACED) -> AsyncGenerator[Queue]:
+    """Open the queue. The embedded one carries nothing, so there is nothing of it to trace.
 
     Raises:
         ConfigurationError: Settings of the queue need a person.
     """
     async with dead_letters(settings) as queue:
-        yield EmbeddedQueue(database, FOLLOWERS) if queue is None else queue
+        if queue is None:
+            yield EmbeddedQueue(database, FOLLOWERS)
+        else:
+            yield TracedQueue(queue, tracing) if tracing.on else queue
 
 
 @asynccontextmanager
@@ -88,14 +100,17 @@ async def key_ring(settings: Settings, keyring: Keyring) -> AsyncGenerator[KeyRi
 
 
 @asynccontextmanager
-async def tenant_keys(settings: Settings, database: Database, keyring: Keyring) -> AsyncGenerator[TenantKeys]:
+async def tenant_keys(
+    settings: Settings, database: Database, keyring: Keyring, metrics: KeyRingMetrics
+) -> AsyncGenerator[TenantKeys]:
     """The keys of tenants for one process.
 
     Raises:
         ConfigurationError: Settings of the keys need a person.
     """
     async with key_ring(settings, keyring) as ring:
-        yield TenantKeys(DataKeyStore(database, ring, settings.keys.cache).load, settings.auth.freshness)
+        measured = MeasuredKeyRing(ring, metrics)
+        yield TenantKeys(DataKeyStore(database, measured, settings.keys.cache).load, settings.auth.freshness)
 
 
 @asynccontextmanager

@@ -18,7 +18,10 @@ from tallystick.tenants.directory import TenantDirectory
 
 @asynccontextmanager
 async def access_log(
-    settings: Settings, database: Database, directory: TenantDirectory | None = None
+    settings: Settings,
+    database: Database,
+    directory: TenantDirectory | None = None,
+    registry: CollectorRegistry | None = None,
 ) -> AsyncGenerator[AccessLog]:
     """Record until the block ends, and store what waits then.
 
@@ -26,11 +29,12 @@ async def access_log(
         settings: Of the installation.
         database: Where access logs are.
         directory: Knows their tenants; one of its own when None, which follows nothing: for what is soon over.
+        registry: Where metrics are kept; nobody looks at those of what is soon over.
 
     Raises:
         UnavailableError: The database does not answer.
     """
-    registry = CollectorRegistry()
+    registry = CollectorRegistry() if registry is None else registry
     # Its events have no retry keys, so no key of the installation's is needed.
     digests = Digests(SigningKeys("none", {"none": secrets.token_bytes(32)}))
     writer = Writer(database, settings.writer, digests, WriterMetrics(registry))

@@ -1,14 +1,13 @@
 """What an API process needs, started and stopped in order."""
 
 import asyncio
-import os
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeAlias
 
-from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client import CollectorRegistry
 
 from tallystick.access_log.backlog import AccessMetrics
 from tallystick.access_log.service import AccessLog
@@ -19,6 +18,9 @@ from tallystick.auth.rates import RateLimits, RateMetrics
 from tallystick.auth.revocations import Revocations
 from tallystick.auth.verifier import TokenVerifier
 from tallystick.bootstrap.adapters import rate_counters, search_index, tenant_keys, work_queue
+from tallystick.bootstrap.measuring import KeyRingMetrics
+from tallystick.bootstrap.telemetry import tracing_to
+from tallystick.database.metrics import PoolMetrics
 from tallystick.database.pools import Database
 from tallystick.export.service import ExportService
 from tallystick.export.stored import StoredExports
@@ -29,6 +31,7 @@ from tallystick.log.reader import LogReader
 from tallystick.log.retries import Digests
 from tallystick.log.source import LogSource
 from tallystick.log.writer import Writer, WriterMetrics
+from tallystick.objects.metrics import ObjectMetrics
 from tallystick.objects.store import Objects
 from tallystick.ports import Queue
 from tallystick.privacy.masking.metrics import MaskingMetrics
@@ -39,8 +42,10 @@ from tallystick.retention.model import MinimumRetention
 from tallystick.retention.offboarding import NOT_CANCELLED
 from tallystick.retention.offboarding_service import OffboardingService
 from tallystick.retention.service import CleanupService
+from tallystick.runtime.metrics import make_registry
 from tallystick.search.counting import CountService
 from tallystick.search.jobs import request_rebuild
+from tallystick.search.metrics import SearchMetrics
 from tallystick.search.service import SearchService
 from tallystick.search.tail import Tails
 from tallystick.settings import Settings
@@ -51,9 +56,7 @@ from tallystick.stream.replay import Replays
 from tallystick.stream.service import StreamService
 from tallystick.tenants.directory import TenantDirectory
 from tallystick.tenants.service import TenantService
-
-MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
-"""Names the folder over which API processes on one port share their metrics (prometheus_client's own variable)."""
+from tallystick.tracing import Tracing
 
 _FIRST_LOOK = 2.0
 """Seconds to wait for tenants and revocations before the process serves without them."""
@@ -100,15 +103,8 @@ class Services:
     cleanups: CleanupService
     offboardings: OffboardingService
     registry: CollectorRegistry
+    tracing: Tracing
     lifecycle: Lifecycle = field(default_factory=Lifecycle)
-
-
-def make_registry() -> CollectorRegistry:
-    """A registry of our own, with the process's memory, CPU and open files where no other process shares the port."""
-    registry = CollectorRegistry()
-    if MULTIPROCESS_VARIABLE not in os.environ:
-        ProcessCollector(registry=registry)
-    return registry
 
 
 @asynccontextmanager
@@ -127,7 +123,10 @@ async def services(settings: Settings, registry: CollectorRegistry | None = None
     registry = make_registry() if registry is None else registry
     keyring = open_keyring(settings)
     cursors = CursorCodec(keyring.cursor_signing)
-    async with Database.from_settings(settings.database) as database:
+    async with (
+        tracing_to(settings.telemetry, "api") as tracing,
+        Database.from_settings(settings.database, PoolMetrics(registry), tracing) as database,
+    ):
         directory = TenantDirectory(database, settings.auth.freshness)
         revocations = Revocations(database, settings.auth.freshness)
         source = LogSource(database)
@@ -135,15 +134,18 @@ async def services(settings: Settings, registry: CollectorRegistry | None = None
         known = partial(_known, directory, revocations)
         patience = settings.api.read_timeout
         hub = Hub(source, stream_metrics, max_bytes=settings.api.stream_buffer, patience=patience, fresh=known)
+        writer_told = partial(
+            Writer, database, settings.writer, Digests(keyring.retry_digest), WriterMetrics(registry), tracing=tracing
+        )
         async with (
             aclosing(TokenVerifier(settings.auth, keyring)) as verifier,
             rate_counters(settings, keyring, rate_metrics.seconds.observe) as counters,
             _following(directory, revocations),
-            work_queue(settings, database) as queue,
-            _waking(settings, queue) as woken,
-            _writing(database, settings, keyring, registry, _both(hub.grown, woken)) as writer,
-            search_index(settings) as index,
-            tenant_keys(settings, database, keyring) as keys,
+            work_queue(settings, database, tracing) as queue,
+            _waking(settings, queue, tracing) as woken,
+            _writing(writer_told(_both(hub.grown, woken))) as writer,
+            search_index(settings, tracing) as index,
+            tenant_keys(settings, database, keyring, KeyRingMetrics(registry)) as keys,
             _recording(AccessLog(writer, directory, AccessMetrics(registry))) as access_log,
         ):
             rates = RateLimits(settings.rates, counters, rate_metrics)
@@ -155,9 +157,9 @@ async def services(settings: Settings, registry: CollectorRegistry | None = None
             reader = LogReader(database, cursors, settings)
             tails = Tails(source, settings.search.tail_events)
             report_damage = partial(request_rebuild, database, jobs)
-            search = SearchService(reader, index, tails, cursors, report_damage)
+            search = SearchService(reader, index, tails, cursors, report_damage, SearchMetrics(registry))
             exports = ExportService(database, reader, search, settings.api.max_exports)
-            objects = Objects.from_settings(settings.objects, settings.home)
+            objects = Objects.from_settings(settings.objects, settings.home, ObjectMetrics(registry))
             made = Services(
                 settings=settings,
                 database=database,
@@ -182,6 +184,7 @@ async def services(settings: Settings, registry: CollectorRegistry | None = None
                 cleanups=CleanupService(database, jobs, source, minimum),
                 offboardings=OffboardingService(database, jobs, tenants, minimum, settings.retention),
                 registry=registry,
+                tracing=tracing,
             )
             async with _running(streams.run()):
                 try:
@@ -233,12 +236,12 @@ def _both(first: _Grown, second: _Grown | None) -> _Grown:
 
 
 @asynccontextmanager
-async def _waking(settings: Settings, queue: Queue) -> AsyncGenerator[_Grown | None]:
+async def _waking(settings: Settings, queue: Queue, tracing: Tracing) -> AsyncGenerator[_Grown | None]:
     """What the writer tells of growth; nobody where the queue looks for itself."""
     if settings.queue.kind == "embedded":
         yield None
         return
-    async with WakeUps(queue, settings.queue.wake_interval) as wake_ups:
+    async with WakeUps(queue, settings.queue.wake_interval, tracing) as wake_ups:
         yield wake_ups.grown
 
 
@@ -249,10 +252,7 @@ async def _recording(log: AccessLog) -> AsyncGenerator[AccessLog]:
 
 
 @asynccontextmanager
-async def _writing(
-    database: Database, settings: Settings, keyring: Keyring, registry: CollectorRegistry, grown: _Grown | None
-) -> AsyncGenerator[Writer]:
-    writer = Writer(database, settings.writer, Digests(keyring.retry_digest), WriterMetrics(registry), grown=grown)
+async def _writing(writer: Writer) -> AsyncGenerator[Writer]:
     await writer.start()
     try:
         yield writer

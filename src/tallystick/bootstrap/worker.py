@@ -1,5 +1,6 @@
 """What a worker does: it keeps the partitions, follows the logs and runs jobs."""
 
+import os
 import secrets
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -8,13 +9,17 @@ from datetime import timedelta
 from functools import partial
 
 import structlog
+from prometheus_client import CollectorRegistry
 
 from tallystick.access_log.model import Actor, Deed, Result
 from tallystick.access_log.service import AccessLog
 from tallystick.auth.keyring import open_keyring
 from tallystick.auth.keys import SigningKeys
 from tallystick.bootstrap.adapters import FOLLOWERS, search_index, tenant_keys, work_queue
+from tallystick.bootstrap.measuring import KeyRingMetrics
 from tallystick.bootstrap.recording import access_log
+from tallystick.bootstrap.telemetry import tracing_to
+from tallystick.database.metrics import PoolMetrics
 from tallystick.database.partitions import maintain
 from tallystick.database.pools import Database
 from tallystick.errors import UnavailableError
@@ -24,12 +29,14 @@ from tallystick.export.tidying import TIDY_SECONDS, remove_ended, remove_stray_e
 from tallystick.export.whole import WholeExports
 from tallystick.followers.engine import FollowerEngine, Pace
 from tallystick.followers.listening import WakeUpListener
+from tallystick.followers.metrics import FollowerMetrics, QueueMetrics
 from tallystick.jobs.model import Handler, Job, JobState
 from tallystick.jobs.runner import JobRunner
 from tallystick.jobs.service import JobService
 from tallystick.log.reader import LogReader
-from tallystick.log.removal import Remover, Speed
+from tallystick.log.removal import RemovalMetrics, Remover, Speed
 from tallystick.log.source import LogSource
+from tallystick.objects.metrics import ObjectMetrics
 from tallystick.objects.store import Objects
 from tallystick.ports import Queue, SearchIndex
 from tallystick.query.cursor import CursorCodec
@@ -43,9 +50,13 @@ from tallystick.retention.offboarding import OFFBOARD, Offboarding, Terms
 from tallystick.retention.scheduling import SCHEDULE_SECONDS, schedule
 from tallystick.retention.tidying import remove_stray_leaves
 from tallystick.retention.tracing import RecordedRemovals
+from tallystick.runtime.metrics import MULTIPROCESS_VARIABLE, make_registry
+from tallystick.runtime.pulse import Pulse
 from tallystick.runtime.worker import MAINTENANCE_INTERVAL, Loop, repeat
+from tallystick.runtime.worker_door import WorkerDoor, open_worker_socket, serve_door
 from tallystick.search.follower import IndexFollower
 from tallystick.search.jobs import REBUILD_INDEX, IndexRebuild, request_rebuild
+from tallystick.search.metrics import SearchMetrics
 from tallystick.search.service import SearchService
 from tallystick.search.tail import Tails
 from tallystick.settings import Settings
@@ -62,28 +73,35 @@ async def worker_loops(settings: Settings) -> AsyncGenerator[Sequence[Loop]]:
     Raises:
         ConfigurationError: Settings need a person.
     """
+    registry, pulse = make_registry(), Pulse()
     async with (
-        Database.from_settings(settings.database) as database,
-        search_index(settings) as index,
-        work_queue(settings, database) as queue,
-        access_log(settings, database, directory := TenantDirectory(database, settings.auth.freshness)) as log,
-        tenant_keys(settings, database, open_keyring(settings)) as keys,
+        tracing_to(settings.telemetry, "worker") as tracing,
+        Database.from_settings(settings.database, PoolMetrics(registry), tracing) as database,
+        search_index(settings, tracing) as index,
+        work_queue(settings, database, tracing) as queue,
+        access_log(
+            settings, database, directory := TenantDirectory(database, settings.auth.freshness), registry
+        ) as log,
+        tenant_keys(settings, database, open_keyring(settings), KeyRingMetrics(registry)) as keys,
     ):
         source = LogSource(database)
         pace = _pace(settings)
+        followed = FollowerMetrics(registry)
         followers = WakeUpListener(
             queue,
             [
-                FollowerEngine(IndexFollower(index, database), source, database, pace),
-                FollowerEngine(RollupFollower(), source, database, _slower(pace)),
+                FollowerEngine(IndexFollower(index, database), source, database, pace, followed, tracing),
+                FollowerEngine(RollupFollower(), source, database, _slower(pace), followed, tracing),
             ],
+            turned=pulse.of("followers"),
         )
         sweep_seconds = settings.queue.sweep_interval
-        objects = Objects.from_settings(settings.objects, settings.home)
-        exporting = ExportJob(database, _exports(settings, database, index, queue), objects, keys, settings.exports)
+        objects = Objects.from_settings(settings.objects, settings.home, ObjectMetrics(registry))
+        exports = _exports(settings, database, index, queue, SearchMetrics(registry))
+        exporting = ExportJob(database, exports, objects, keys, settings.exports)
         asked = JobService(database, queue, _cursors())
         whole = WholeExports(database, asked, objects)
-        removing = _removing(settings, database, objects, whole, log)
+        removing = _removing(settings, database, objects, whole, log, RemovalMetrics(registry))
         jobs = JobRunner(
             database,
             queue,
@@ -91,6 +109,8 @@ async def worker_loops(settings: Settings) -> AsyncGenerator[Sequence[Loop]]:
             sweep_seconds=sweep_seconds,
             limits={EXPORT: settings.exports.parallel, APPLY_RETENTION: 1, CLEANUP: 1, OFFBOARD: 1},
             ended=partial(_record_end, log),
+            turned=pulse.of("jobs"),
+            tracing=tracing,
         )
         forgetting = IndexForgetting(database, index, partial(request_rebuild, database, asked))
 
@@ -115,6 +135,7 @@ async def worker_loops(settings: Settings) -> AsyncGenerator[Sequence[Loop]]:
             days = settings.retention.purge_days
             await repeat("removed from files", lambda: forgetting.purge_all(days), MAINTENANCE_INTERVAL)
 
+        watching = _watching(settings, database, queue, registry, pulse)
         yield (
             keep_partitions,
             followers.run,
@@ -126,7 +147,26 @@ async def worker_loops(settings: Settings) -> AsyncGenerator[Sequence[Loop]]:
             keep_files,
             forgetting.run,
             directory.run,
+            *watching,
         )
+
+
+def _watching(
+    settings: Settings, database: Database, queue: Queue, registry: CollectorRegistry, pulse: Pulse
+) -> list[Loop]:
+    """The door, where one is wanted, and what is looked at for its sake alone, or for that of `tallystick up`."""
+    loops: list[Loop] = []
+    listener = open_worker_socket(settings.worker)
+    if listener is not None:
+
+        async def reach() -> None:
+            async with database.worker_session() as connection:
+                await connection.execute("select 1")
+
+        loops.append(partial(serve_door, WorkerDoor(registry, pulse, reach), listener))
+    if loops or MULTIPROCESS_VARIABLE in os.environ:
+        loops.append(partial(QueueMetrics(registry).watch, queue))
+    return loops
 
 
 def _cursors() -> CursorCodec:
@@ -135,11 +175,16 @@ def _cursors() -> CursorCodec:
 
 
 def _removing(
-    settings: Settings, database: Database, objects: Objects, exports: WholeExports, log: AccessLog
+    settings: Settings,
+    database: Database,
+    objects: Objects,
+    exports: WholeExports,
+    log: AccessLog,
+    metrics: RemovalMetrics,
 ) -> dict[str, Handler]:
     """What removes events, by kind of job."""
     chosen = settings.retention
-    remover = Remover(database, objects, FOLLOWERS, Speed(chosen.batch_events, chosen.load))
+    remover = Remover(database, objects, FOLLOWERS, Speed(chosen.batch_events, chosen.load), metrics)
     minimum, tracing = MinimumRetention.of(settings.retention), RecordedRemovals(log)
     return {
         APPLY_RETENTION: ApplyRetention(database, remover, minimum, (), tracing, chosen.platform_days),
@@ -175,13 +220,15 @@ async def _record_end(log: AccessLog, job: Job) -> None:
         _log.warning("the end of a job is not recorded", job_id=job.id)
 
 
-def _exports(settings: Settings, database: Database, index: SearchIndex, queue: Queue) -> ExportService:
+def _exports(
+    settings: Settings, database: Database, index: SearchIndex, queue: Queue, metrics: SearchMetrics
+) -> ExportService:
     """Reads exports."""
     cursors = _cursors()
     reader = LogReader(database, cursors, settings)
     report_damage = partial(request_rebuild, database, JobService(database, queue, cursors))
     tails = Tails(LogSource(database), settings.search.tail_events)
-    search = SearchService(reader, index, tails, cursors, report_damage)
+    search = SearchService(reader, index, tails, cursors, report_damage, metrics)
     return ExportService(database, reader, search, settings.exports.parallel)
 
 

@@ -4,15 +4,21 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, get_args
 
 import asyncpg
+from asyncpg.connection import LoggedQuery
+from prometheus_client import CollectorRegistry
 from pydantic import TypeAdapter, ValidationError
 
+from tallystick.database.metrics import PoolMetrics
 from tallystick.database.outage import as_database_down
-from tallystick.errors import ConfigurationError
+from tallystick.errors import ConfigurationError, DatabaseDownError
 from tallystick.settings import DatabaseSettings
+from tallystick.tracing import UNTRACED, Tracing
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -68,19 +74,35 @@ def _passwords_of_file(file: Path) -> dict[str, str]:
     return passwords
 
 
-async def open_connection(*arguments: Any, **options: Any) -> OwnConnection:  # noqa: ANN401  # the driver's own
+async def open_connection(
+    *arguments: Any,  # noqa: ANN401  # the driver's own
+    tracing: Tracing = UNTRACED,
+    **options: Any,  # noqa: ANN401  # the driver's own
+) -> OwnConnection:
     """Connect as `asyncpg.connect` does, and tell an outage by its class.
 
     A database that takes no connections right now answers with a SQLSTATE (55000) that stands for a fault of ours once
     connected, so only here is it known as an outage.
 
+    Args:
+        arguments: The driver's.
+        tracing: Told of each statement.
+        options: The driver's.
+
     Raises:
         OSError, asyncpg.PostgresError, TimeoutError: It could not be opened (see `database.outage`).
     """
     try:
-        return await asyncpg.connect(*arguments, **options)
+        connection = await asyncpg.connect(*arguments, **options)
     except asyncpg.ObjectNotInPrerequisiteStateError as error:
         raise asyncpg.CannotConnectNowError(str(error)) from error
+    if tracing.on:
+        connection.add_query_logger(partial(_tell, tracing))
+    return connection
+
+
+def _tell(tracing: Tracing, done: LoggedQuery) -> None:
+    tracing.statement(done.query, done.elapsed, None if done.exception is None else type(done.exception).__name__)
 
 
 async def _nothing_to_reset(_: OwnConnection) -> None:
@@ -90,6 +112,7 @@ async def _nothing_to_reset(_: OwnConnection) -> None:
 _WORKER_CONNECTIONS: Final = 8
 """Followers and jobs hold some while they write, and leases must be kept meanwhile."""
 
+PooledRole: TypeAlias = Literal["reader", "control", "worker"]
 Role: TypeAlias = Literal["writer", "reader", "control", "worker"]
 LOGINS: Final = tuple(f"tallystick_{role}" for role in get_args(Role))
 """The login roles, each of which may have a password."""
@@ -158,22 +181,33 @@ class Database:
     control: Pool
     worker: Pool
     settings: DatabaseSettings
+    metrics: PoolMetrics
+    tracing: Tracing = UNTRACED
 
     @classmethod
-    def from_settings(cls, settings: DatabaseSettings) -> "Database":
+    def from_settings(
+        cls, settings: DatabaseSettings, metrics: PoolMetrics | None = None, tracing: Tracing = UNTRACED
+    ) -> "Database":
         """Make the pools; they connect when first used, so that a process starts while PostgreSQL is down.
+
+        Args:
+            settings: Where the database is.
+            metrics: Where the pools count.
+            tracing: Told of each statement.
 
         Raises:
             ConfigurationError: No database URL is set.
         """
+        metrics = metrics or PoolMetrics(CollectorRegistry())
 
-        def pool(role: Role, size: int) -> Pool:
+        def pool(role: PooledRole, size: int) -> Pool:
+            metrics.most.labels(role).set(size)
             return asyncpg.create_pool(
                 **_login(settings, role),
                 min_size=0,
                 max_size=size,
                 max_inactive_connection_lifetime=300,
-                connect=open_connection,
+                connect=partial(open_connection, tracing=tracing),
                 reset=_nothing_to_reset,
             )
 
@@ -182,6 +216,8 @@ class Database:
             control=pool("control", settings.control_connections),
             worker=pool("worker", max(settings.control_connections, _WORKER_CONNECTIONS)),
             settings=settings,
+            metrics=metrics,
+            tracing=tracing,
         )
 
     async def __aenter__(self) -> Self:
@@ -199,7 +235,31 @@ class Database:
         Raises:
             OSError, asyncpg.PostgresError, TimeoutError: It could not be opened (see `database.outage`).
         """
-        return await open_connection(**_login(self.settings, "writer"))
+        return await open_connection(tracing=self.tracing, **_login(self.settings, "writer"))
+
+    @asynccontextmanager
+    async def _connection(self, role: PooledRole) -> AsyncGenerator[Connection]:
+        """A connection out of a pool.
+
+        Raises:
+            DatabaseDownError: None within the time limit, or it was lost.
+        """
+        pool: Pool = getattr(self, role)
+        began, used = perf_counter(), self.metrics.used.labels(role)
+        had = False
+        try:
+            async with as_database_down(), pool.acquire(timeout=self.settings.acquire_timeout) as connection:
+                had = True
+                self.metrics.wait.labels(role).observe(perf_counter() - began)
+                used.inc()
+                try:
+                    yield connection
+                finally:
+                    used.dec()
+        except DatabaseDownError:
+            if not had:
+                self.metrics.failures.labels(role).inc()
+            raise
 
     @asynccontextmanager
     async def log_session(self, log_id: int) -> AsyncGenerator[Connection]:
@@ -211,7 +271,7 @@ class Database:
         Raises:
             DatabaseDownError: No connection within the time limit, or it was lost.
         """
-        async with as_database_down(), self.reader.acquire(timeout=self.settings.acquire_timeout) as connection:
+        async with self._connection("reader") as connection:
             await connection.execute(open_log(log_id))
             try:
                 yield connection
@@ -226,11 +286,7 @@ class Database:
         Raises:
             DatabaseDownError: No connection within the time limit, or it was lost.
         """
-        async with (
-            as_database_down(),
-            self.control.acquire(timeout=self.settings.acquire_timeout) as connection,
-            connection.transaction(),
-        ):
+        async with self._connection("control") as connection, connection.transaction():
             yield connection
 
     async def log_fetch(self, function: LogFunction, log_id: int, *arguments: object) -> "list[asyncpg.Record]":
@@ -239,7 +295,7 @@ class Database:
         Raises:
             DatabaseDownError: No connection within the time limit, or it was lost.
         """
-        async with as_database_down(), self.reader.acquire(timeout=self.settings.acquire_timeout) as connection:
+        async with self._connection("reader") as connection:
             return await connection.fetch(_ONE_TRIP[function], log_id, *arguments)
 
     async def logs_fetch(
@@ -251,7 +307,7 @@ class Database:
             DatabaseDownError: No connection within the time limit, or it was lost.
         """
         statement = "select * from tallystick.read_stretches($1, $2, $3, $4, $5)"
-        async with as_database_down(), self.reader.acquire(timeout=self.settings.acquire_timeout) as connection:
+        async with self._connection("reader") as connection:
             return await connection.fetch(statement, log_ids, afters, sinces, most, budget)
 
     async def control_fetch(self, statement: str, *arguments: object) -> "list[asyncpg.Record]":
@@ -260,7 +316,7 @@ class Database:
         Raises:
             DatabaseDownError: No connection within the time limit, or it was lost.
         """
-        async with as_database_down(), self.control.acquire(timeout=self.settings.acquire_timeout) as connection:
+        async with self._connection("control") as connection:
             return await connection.fetch(statement, *arguments)
 
     @asynccontextmanager
@@ -270,5 +326,5 @@ class Database:
         Raises:
             DatabaseDownError: No connection within the time limit, or it was lost.
         """
-        async with as_database_down(), self.worker.acquire(timeout=self.settings.acquire_timeout) as connection:
+        async with self._connection("worker") as connection:
             yield connection

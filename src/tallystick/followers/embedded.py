@@ -8,7 +8,7 @@ from typing import Final
 from tallystick.database.pools import Database
 from tallystick.followers import queries
 from tallystick.jobs.queries import find_open
-from tallystick.ports import Message, QueueKind
+from tallystick.ports import Depth, Message, QueueKind
 
 POLL_SECONDS: Final = 0.2
 """Seconds between two looks while there is nothing to do."""
@@ -29,10 +29,10 @@ class EmbeddedQueue:
         self._database = database
         self._followers = list(followers)
 
-    async def wake(self, sizes: Mapping[int, int]) -> None:
+    async def wake(self, sizes: Mapping[int, int], causes: Mapping[int, str]) -> None:
         """Do nothing: the heads of the logs say it."""
 
-    async def submit(self, job_id: str) -> None:
+    async def submit(self, job_id: str, cause: str | None = None) -> None:
         """Do nothing: the job's row says it."""
 
     async def receive(self, kind: QueueKind, *, limit: int, wait: float) -> Sequence[Message]:
@@ -47,6 +47,10 @@ class EmbeddedQueue:
 
     async def done(self, kind: QueueKind, messages: Sequence[Message]) -> None:
         """Do nothing: cursors and states say it."""
+
+    async def depth(self, kind: QueueKind) -> Depth:
+        """See `Queue`. Of logs, those that grew of late and that a follower is behind in."""
+        return Depth(waiting=len(await self._look(kind)))
 
     async def _look(self, kind: QueueKind) -> list[str]:
         async with self._database.worker_session() as connection:

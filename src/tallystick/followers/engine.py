@@ -4,19 +4,23 @@ import asyncio
 import os
 import secrets
 import socket
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import Final
 
 import structlog
+from prometheus_client import CollectorRegistry
 
 from tallystick.database.pools import Database
 from tallystick.errors import UnavailableError
 from tallystick.followers import queries
 from tallystick.followers.handing import NotRecordedError, hand_over, record
+from tallystick.followers.metrics import FollowerMetrics
 from tallystick.followers.model import Follower, Recorder, RestartLogError, Source, Stretch
 from tallystick.followers.queries import Cursor
+from tallystick.tracing import UNTRACED, Tracing
 
 _log = structlog.get_logger("tallystick.followers")
 
@@ -24,6 +28,7 @@ _MAX_BYTES: Final = 8 * 1024 * 1024
 _STRETCHES_A_TURN: Final = 4
 _WAIT_SECONDS: Final = 1.0
 _FIRST_REST, _LONGEST_REST = 0.5, 30.0
+_MOST_CAUSES: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,7 @@ class _Waiting:
         at_once: More of it waits than was read.
         not_before: It rests until then.
         rest: Seconds of its last rest.
+        causes: What told of it, as far as that is traced.
     """
 
     since: float
@@ -68,6 +74,7 @@ class _Waiting:
     at_once: bool = False
     not_before: float = 0.0
     rest: float = 0.0
+    causes: list[str] = field(default_factory=list[str])
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +101,22 @@ class FollowerEngine:
         source: Reads them.
         database: Where cursors are kept.
         pace: How fast.
+        metrics: Where it counts.
+        tracing: Of each stretch.
     """
 
-    def __init__(self, follower: Follower | Recorder, source: Source, database: Database, pace: Pace) -> None:
+    def __init__(  # what it works on, and what it tells of that
+        self,
+        follower: Follower | Recorder,
+        source: Source,
+        database: Database,
+        pace: Pace,
+        metrics: FollowerMetrics | None = None,
+        tracing: Tracing = UNTRACED,
+    ) -> None:
         self._follower = follower
+        self._metrics = metrics or FollowerMetrics(CollectorRegistry())
+        self._tracing = tracing
         self._source = source
         self._database = database
         self._pace = pace
@@ -141,13 +160,15 @@ class FollowerEngine:
                             self._pace.lease_seconds,
                         )
 
-    def notice(self, log_id: int, size: int) -> None:
-        """Learn that a log has grown to this many events."""
+    def notice(self, log_id: int, size: int, cause: str | None = None) -> None:
+        """Learn that a log has grown to this many events, and what that comes of."""
         waiting = self._waiting.get(log_id)
         if waiting is not None:
             waiting.size = max(waiting.size, size)
         elif (handled := self._handled.get(log_id)) is None or handled.seq < size - 1:
-            self._waiting[log_id] = _Waiting(monotonic(), size)
+            waiting = self._waiting[log_id] = _Waiting(monotonic(), size)
+        if waiting is not None and cause is not None and len(waiting.causes) < _MOST_CAUSES:
+            waiting.causes.append(cause)
         self._changed.set()
 
     def _next_log(self) -> tuple[int | None, float]:
@@ -184,7 +205,7 @@ class FollowerEngine:
             self._working.add(log_id)
             waiting = self._waiting.pop(log_id)
             try:
-                more = await self._turn(log_id)
+                more = await self._turn(log_id, waiting.causes)
             except (UnavailableError, NotRecordedError) as error:
                 self._rest(log_id, waiting, type(error).__name__)
             else:
@@ -197,11 +218,12 @@ class FollowerEngine:
     def _rest(self, log_id: int, waiting: _Waiting, error: str) -> None:
         waiting.rest = min(max(2 * waiting.rest, _FIRST_REST), _LONGEST_REST)
         waiting.not_before = monotonic() + waiting.rest
+        self._metrics.failed(self._follower.name, error)
         _log.warning("log_rests", follower=self._follower.name, log_id=log_id, error=error, seconds=waiting.rest)
         later = self._waiting.setdefault(log_id, waiting)
         later.rest, later.not_before = waiting.rest, waiting.not_before
 
-    async def _turn(self, log_id: int) -> bool:
+    async def _turn(self, log_id: int, causes: Sequence[str]) -> bool:
         """Follow a log for some stretches; returns whether more of it waits."""
         name, pace = self._follower.name, self._pace
         async with self._database.worker_session() as connection:
@@ -215,7 +237,7 @@ class FollowerEngine:
                     log_id, cursor.seq, cursor.received_us, limit=pace.stretch_events, max_bytes=_MAX_BYTES
                 )
                 if stretch.through > cursor.seq:
-                    cursor = await self._take(log_id, stretch)
+                    cursor = await self._take(log_id, stretch, causes)
                 if cursor is None:
                     self._handled.pop(log_id, None)
                     return False
@@ -226,7 +248,23 @@ class FollowerEngine:
         finally:
             await self._release_for_sure(log_id)
 
-    async def _take(self, log_id: int, stretch: Stretch) -> Cursor | None:
+    async def _take(self, log_id: int, stretch: Stretch, causes: Sequence[str]) -> Cursor | None:
+        """Handle a stretch, and tell of it; None when the lease was lost meanwhile."""
+        began, name = monotonic(), self._follower.name
+        told = {
+            "tallystick.follower": name,
+            "tallystick.log.id": log_id,
+            "tallystick.seq.after": stretch.after,
+            "tallystick.seq.through": stretch.through,
+            "tallystick.events": len(stretch.events),
+        }
+        with self._tracing.span(f"follow {name}", told, kind="consumer", causes=causes):
+            cursor = await self._handle(log_id, stretch)
+        if cursor is not None:
+            self._metrics.handled(name, stretch, monotonic() - began)
+        return cursor
+
+    async def _handle(self, log_id: int, stretch: Stretch) -> Cursor | None:
         """Hand a stretch over and move the cursor; None when the lease was lost meanwhile."""
         follower = self._follower
         if isinstance(follower, Recorder):

@@ -1,7 +1,7 @@
 """Takes wake-ups from the queue and tells all followers of this process: one message is for all of them."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import structlog
@@ -23,12 +23,20 @@ class WakeUpListener:
         queue: Tells it.
         engines: Of the followers.
         rest: Seconds between two looks while there is always something.
+        turned: Called after each look, to show that it goes on.
     """
 
-    def __init__(self, queue: Queue, engines: Sequence[FollowerEngine], rest: float = 0.2) -> None:
+    def __init__(
+        self,
+        queue: Queue,
+        engines: Sequence[FollowerEngine],
+        rest: float = 0.2,
+        turned: Callable[[], None] = lambda: None,
+    ) -> None:
         self._queue = queue
         self._engines = engines
         self._rest = rest
+        self._turned = turned
 
     async def run(self) -> None:
         """Listen and follow until cancelled."""
@@ -39,11 +47,11 @@ class WakeUpListener:
 
     async def _listen(self) -> None:
         while True:
+            self._turned()
             try:
                 messages = await self._queue.receive("wake-ups", limit=_MESSAGES, wait=_WAIT_SECONDS)
-                for log_id, size in filter(None, map(_read, messages)):
-                    for engine in self._engines:
-                        engine.notice(log_id, size)
+                for message in messages:
+                    self._notice(message)
                 if messages:
                     await self._queue.done("wake-ups", messages)
                     await asyncio.sleep(self._rest)
@@ -51,7 +59,8 @@ class WakeUpListener:
                 _log.warning("queue_down", error=type(error).__name__)
                 await asyncio.sleep(_WAIT_SECONDS)
 
-
-def _read(message: Message) -> tuple[int, int] | None:
-    log_id, colon, size = message.subject.partition(":")
-    return (int(log_id), int(size)) if colon and log_id.isdecimal() and size.isdecimal() else None
+    def _notice(self, message: Message) -> None:
+        log_id, colon, size = message.subject.partition(":")
+        if colon and log_id.isdecimal() and size.isdecimal():
+            for engine in self._engines:
+                engine.notice(int(log_id), int(size), message.cause)

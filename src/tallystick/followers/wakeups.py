@@ -2,12 +2,13 @@
 
 import asyncio
 from contextlib import suppress
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 import structlog
 
 from tallystick.errors import UnavailableError
 from tallystick.ports import Queue
+from tallystick.tracing import UNTRACED, Tracing
 
 _log = structlog.get_logger("tallystick.wakeups")
 
@@ -18,6 +19,11 @@ _LONGEST_REST: Final = 30.0
 _FLUSH_SECONDS: Final = 2.0
 
 
+class _Growth(NamedTuple):
+    size: int
+    cause: str | None
+
+
 class WakeUps:
     """Sends at most one wake-up of a log per interval, and always one after its last growth.
 
@@ -26,12 +32,14 @@ class WakeUps:
     Args:
         queue: Is told.
         interval: Seconds between two messages.
+        tracing: Knows what a growth comes of.
     """
 
-    def __init__(self, queue: Queue, interval: float) -> None:
+    def __init__(self, queue: Queue, interval: float, tracing: Tracing = UNTRACED) -> None:
         self._queue = queue
         self._interval = interval
-        self._sizes: dict[int, int] = {}
+        self._tracing = tracing
+        self._grown: dict[int, _Growth] = {}
         self._changed = asyncio.Event()
         self._sending: asyncio.Task[None] | None = None
 
@@ -44,10 +52,14 @@ class WakeUps:
 
     def grown(self, log_id: int, size: int) -> None:
         """Note that a log has grown. Costs next to nothing and never fails."""
-        known = self._sizes.get(log_id)
-        if known is None and len(self._sizes) >= MOST_LOGS:
+        self._note(log_id, _Growth(size, self._tracing.cause()))
+
+    def _note(self, log_id: int, growth: _Growth) -> None:
+        known = self._grown.get(log_id)
+        if known is None and len(self._grown) >= MOST_LOGS:
             return
-        self._sizes[log_id] = size if known is None else max(known, size)
+        if known is None or known.size < growth.size:
+            self._grown[log_id] = growth
         self._changed.set()
 
     async def close(self) -> None:
@@ -76,13 +88,15 @@ class WakeUps:
             await asyncio.sleep(rest)
 
     async def _send(self) -> None:
-        sizes, self._sizes = self._sizes, {}
+        grown, self._grown = self._grown, {}
         self._changed.clear()
-        if not sizes:
+        if not grown:
             return
+        sizes = {log_id: growth.size for log_id, growth in grown.items()}
+        causes = {log_id: growth.cause for log_id, growth in grown.items() if growth.cause is not None}
         try:
-            await self._queue.wake(sizes)
+            await self._queue.wake(sizes, causes)
         except BaseException:
-            for log_id, size in sizes.items():
-                self.grown(log_id, size)
+            for log_id, growth in grown.items():
+                self._note(log_id, growth)
             raise

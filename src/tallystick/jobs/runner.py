@@ -26,6 +26,7 @@ from tallystick.jobs.model import (
     JobState,
 )
 from tallystick.ports import Queue
+from tallystick.tracing import UNTRACED, Tracing
 
 _log = structlog.get_logger("tallystick.jobs")
 
@@ -93,9 +94,11 @@ class JobRunner:
         pause_seconds: Seconds after which a job that broke off is tried again.
         limits: By kind, how many this worker runs at once; of a kind that has a limit, one for each tenant.
         ended: Told of each job whose end is recorded, as it is then.
+        turned: Called after each look for work, and while jobs run, to show that it goes on.
+        tracing: Of each attempt.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # how it goes about it has defaults
         self,
         database: Database,
         queue: Queue,
@@ -106,6 +109,8 @@ class JobRunner:
         pause_seconds: float = _PAUSE_SECONDS,
         limits: Mapping[str, int] | None = None,
         ended: Ended | None = None,
+        turned: Callable[[], None] = lambda: None,
+        tracing: Tracing = UNTRACED,
     ) -> None:
         self._database = database
         self._queue = queue
@@ -116,6 +121,8 @@ class JobRunner:
         self._holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._limits = dict(limits or {})
         self._ended = ended
+        self._turned = turned
+        self._tracing = tracing
         self._running: list[Job] = []
         self._beginning = asyncio.Lock()
         self._free = asyncio.Semaphore(PARALLEL + sum(self._limits.values()))
@@ -128,6 +135,7 @@ class JobRunner:
 
     async def _listen(self, group: asyncio.TaskGroup) -> None:
         while True:
+            self._turned()
             try:
                 await self._take(group)
             except UnavailableError as error:
@@ -139,7 +147,7 @@ class JobRunner:
         async with self._place() as place:
             messages = await self._queue.receive("jobs", limit=1, wait=_WAIT_SECONDS)
             for message in messages:
-                await self._begin(group, message.subject, place)
+                await self._begin(group, message.subject, place, message.cause)
             if messages:
                 await self._queue.done("jobs", messages)
 
@@ -164,7 +172,7 @@ class JobRunner:
             if not place.taken:
                 self._free.release()
 
-    async def _begin(self, group: asyncio.TaskGroup, job_id: str, place: _Place) -> None:
+    async def _begin(self, group: asyncio.TaskGroup, job_id: str, place: _Place, cause: str | None = None) -> None:
         """Lease a job and start it in a place, unless its kind has none."""
         async with self._beginning, self._database.worker_session() as connection:
             full, tenants = self._full()
@@ -174,7 +182,7 @@ class JobRunner:
             if job is not None:
                 place.taken = True
                 self._running.append(job)
-                group.create_task(self._run(job))
+                group.create_task(self._run(job, cause))
 
     def _full(self) -> tuple[list[str], list[str]]:
         """Kinds that have no place, and of the limited ones each kind and tenant that has its only place taken."""
@@ -185,10 +193,13 @@ class JobRunner:
             full += [kind for kind in self._handlers if kind not in self._limits]
         return full, [f"{job.kind} {job.tenant_id}" for job in limited]
 
-    async def _run(self, job: Job) -> None:
+    async def _run(self, job: Job, cause: str | None) -> None:
         try:
             handler = self._handlers.get(job.kind)
-            outcome = await self._attempt(job, handler)
+            told = {"tallystick.job.id": job.id, "tallystick.job.attempt": job.attempts}
+            with self._tracing.span(f"job {job.kind}", told, kind="consumer", causes=[cause] if cause else ()) as span:
+                outcome = await self._attempt(job, handler)
+                span.tell({"tallystick.job.state": outcome.state or "postponed"})
             if handler and outcome.state in (JobState.CANCELLED, JobState.FAILED):
                 # First: nobody comes back to a job whose end is recorded.
                 outcome = await self._discard(job, handler) or outcome
@@ -269,6 +280,7 @@ class JobRunner:
         """Renew the lease while a job runs; end the job when that is wanted (and heeded), or the lease is lost."""
         while True:
             await asyncio.sleep(min(self._lease_seconds / 3, 1.0))
+            self._turned()
             with suppress(UnavailableError):
                 wanted_to_end = await self._renew(job)
                 if wanted_to_end is None or (wanted_to_end and heeding):

@@ -68,6 +68,7 @@ class Append:
         set_aside: Its log was held by another process; it goes on in a transaction that may wait for it.
         waiting: Whether it is in the queue.
         answered: Whether the writer is done with it.
+        cause: The request that it comes of, as far as that is traced.
     """
 
     log_id: int
@@ -82,6 +83,7 @@ class Append:
     set_aside: bool = False
     waiting: bool = False
     answered: bool = False
+    cause: str | None = None
 
     def __post_init__(self) -> None:
         self.size = sum(len(event.rest) for event in self.events)

@@ -14,6 +14,7 @@ from time import monotonic
 from typing import Final, TypeAlias
 
 import asyncpg
+from prometheus_client import CollectorRegistry, Counter
 
 from tallystick.database.pools import Connection, Database
 from tallystick.errors import UnavailableError
@@ -86,6 +87,20 @@ class Speed:
     load: float = 0.5
 
 
+class RemovalMetrics:
+    """What the removal of events tells Prometheus."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        removed = Counter(
+            "tallystick_removed_events",
+            "Events that left, deleted in batches or with the partition that they were in.",
+            ["way"],
+            registry=registry,
+        )
+        self.deleted = removed.labels("deleted")
+        self.dropped = removed.labels("dropped")
+
+
 class Remover:
     """Takes events out of logs.
 
@@ -94,15 +109,22 @@ class Remover:
         objects: Where their leaf hashes go.
         followers: Who must have passed them before.
         speed: How fast.
+        metrics: Where it counts.
     """
 
     def __init__(
-        self, database: Database, objects: Objects, followers: Sequence[str], speed: Speed | None = None
+        self,
+        database: Database,
+        objects: Objects,
+        followers: Sequence[str],
+        speed: Speed | None = None,
+        metrics: RemovalMetrics | None = None,
     ) -> None:
         self._database = database
         self._objects = objects
         self._followers = list(followers)
         self._speed = speed or Speed()
+        self._metrics = metrics or RemovalMetrics(CollectorRegistry())
 
     async def remove_before(self, log: Doomed, before: datetime, orders: Orders) -> AsyncGenerator[Step]:
         """Remove what arrived before a moment, a prefix of the log.
@@ -158,6 +180,7 @@ class Remover:
             batch = leaves[begin : begin + size]
             began = monotonic()
             removed = await self._remove_batch(log.log_id, batch, orders, key, beside)
+            self._metrics.deleted.inc(removed)
             yield Step("batch removed", removed, batch[-1].seq)
             busy = monotonic() - began
             await asyncio.sleep(max(busy * (1 / self._speed.load - 1), _LEAST_PAUSE))
@@ -232,7 +255,7 @@ class Remover:
         for _ in range(_DROP_ATTEMPTS):
             async with self._database.worker_session() as connection:
                 try:
-                    return await queries.drop_partition(
+                    dropped = await queries.drop_partition(
                         connection, partition.name, self._followers, orders, platform_days
                     )
                 except asyncpg.LockNotAvailableError:
@@ -240,6 +263,9 @@ class Remover:
                 except asyncpg.ObjectNotInPrerequisiteStateError:
                     await queries.forget_prepared(connection, partition)
                     return None
+                else:
+                    self._metrics.dropped.inc(dropped)
+                    return dropped
             await asyncio.sleep(_DROP_PAUSE)
         return None
 

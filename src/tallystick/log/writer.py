@@ -5,7 +5,7 @@ dropped: a request is answered with where its events lie, or with an error that 
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from time import monotonic
 from typing import Final
@@ -21,6 +21,7 @@ from tallystick.log.appender import Appended, CommitLostError, Probe, append_bat
 from tallystick.log.lanes import Append, Lanes, Outcome
 from tallystick.log.retries import Digests
 from tallystick.settings import WriterSettings
+from tallystick.tracing import UNTRACED, Tracing
 
 _log = structlog.get_logger("tallystick.writer")
 
@@ -46,6 +47,7 @@ class WriterMetrics:
             buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
             registry=registry,
         )
+        self.accepted = Counter("tallystick_accepted_events", "Events let into the queue.", registry=registry)
         self.events = Counter("tallystick_appended_events", "Events stored.", registry=registry)
         self.failures = Counter(
             "tallystick_append_failures", "Transactions that failed, by reason.", ["reason"], registry=registry
@@ -69,21 +71,24 @@ class Writer:
         digests: Of retry keys.
         metrics: Where it counts.
         grown: Told of each log that grew and its new size, after the commit. It must not wait.
+        tracing: Of each batch; the requests that it carries are its causes.
     """
 
-    def __init__(
+    def __init__(  # what it works with, and whom it tells
         self,
         database: Database,
         settings: WriterSettings,
         digests: Digests,
         metrics: WriterMetrics,
         grown: Callable[[int, int], None] | None = None,
+        tracing: Tracing = UNTRACED,
     ) -> None:
         self._database = database
         self._settings = settings
         self._digests = digests
         self._metrics = metrics
         self._grown = grown
+        self._tracing = tracing
         self._lanes = Lanes(settings)
         self._ready = {patient: asyncio.Event() for patient in (False, True)}
         self._closing = False
@@ -123,7 +128,9 @@ class Writer:
         """
         if self._closing:
             raise UnavailableError("this process is shutting down; send the request again", retry_after=1)
+        append.cause = self._tracing.cause()
         self._lanes.offer(append)
+        self._metrics.accepted.inc(len(append.events))
         self._metrics.waiting.set(self._lanes.held_events)
         if not self._lanes.is_busy(append):  # else its log's worker comes back for it
             self._wake(self._lanes.is_patient(append))
@@ -140,7 +147,8 @@ class Writer:
             try:
                 if connection is None or connection.is_closed():
                     connection = await self._database.connect_writer()
-                await self._store(connection, batch, patient=patient)
+                with self._tracing.span("append", _told(batch), causes=_causes(batch)):
+                    await self._store(connection, batch, patient=patient)
             except TallystickError as error:
                 self._fail(batch, error, reason=error.slug)
             except OUTAGES as error:
@@ -252,6 +260,15 @@ class Writer:
             append.done.set_result(result)
         else:
             append.done.set_exception(result)
+
+
+def _told(batch: Sequence[Append]) -> dict[str, int]:
+    return {"tallystick.requests": len(batch), "tallystick.events": sum(len(append.events) for append in batch)}
+
+
+def _causes(batch: Sequence[Append]) -> Iterator[str]:
+    """What the requests of a batch come of; looked at by nobody where nothing is traced."""
+    return (append.cause for append in batch if append.cause is not None)
 
 
 def _down() -> DatabaseDownError:

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -13,9 +14,11 @@ import obstore
 import structlog
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, S3Store
+from prometheus_client import CollectorRegistry
 
 from tallystick.errors import ConfigurationError, ObjectsDownError
 from tallystick.objects.folders import FolderUploads, private_folder, restrict, sync
+from tallystick.objects.metrics import ObjectMetrics, Operation
 from tallystick.settings import ObjectSettings
 
 if TYPE_CHECKING:
@@ -49,37 +52,47 @@ class Objects:
         store: Where they are.
         uploads: Uploads into it that were never finished.
         folder: Where they lie as files, or None.
+        metrics: Where it counts.
     """
 
-    def __init__(self, store: "ObjectStore", uploads: "FolderUploads | S3Uploads", folder: Path | None) -> None:
+    def __init__(
+        self,
+        store: "ObjectStore",
+        uploads: "FolderUploads | S3Uploads",
+        folder: Path | None,
+        metrics: ObjectMetrics,
+    ) -> None:
         self._store = store
         self._uploads = uploads
         self._folder = folder
+        self._metrics = metrics
 
     @classmethod
-    def from_settings(cls, settings: ObjectSettings, home: Path) -> "Objects":
+    def from_settings(cls, settings: ObjectSettings, home: Path, metrics: ObjectMetrics | None = None) -> "Objects":
         """Open the store that the settings name, without asking it anything.
 
         Args:
             settings: Which.
             home: The state directory, which holds the folder where none is named.
+            metrics: Where it counts.
 
         Raises:
             ConfigurationError: The settings name none, or the folder cannot be made.
         """
+        metrics = metrics or ObjectMetrics(CollectorRegistry())
         place = urlsplit(settings.url or "")
         try:
             if settings.url is None or place.scheme == "file":
                 folder = private_folder(home / "objects" if settings.url is None else Path(place.path))
-                return cls(LocalStore(folder, automatic_cleanup=True), FolderUploads(folder), folder)
+                return cls(LocalStore(folder, automatic_cleanup=True), FolderUploads(folder), folder, metrics)
             if place.scheme == "s3" and place.netloc:
-                return cls._in_s3(settings, place.netloc, place.path.strip("/"))
+                return cls._in_s3(settings, place.netloc, place.path.strip("/"), metrics)
         except (BaseError, ValueError) as error:
             raise ConfigurationError(f"the object store cannot be used ({type(error).__name__}): {_FORMS}") from error
         raise ConfigurationError(f"the object store cannot be used: {_FORMS}")
 
     @classmethod
-    def _in_s3(cls, settings: ObjectSettings, bucket: str, prefix: str) -> "Objects":
+    def _in_s3(cls, settings: ObjectSettings, bucket: str, prefix: str, metrics: ObjectMetrics) -> "Objects":
         # Loaded where it is used alone: it takes most of a second.
         from tallystick.objects.s3 import S3Credentials, S3Uploads  # noqa: PLC0415
 
@@ -99,7 +112,7 @@ class Objects:
             retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=settings.timeout)},
             config=_at(settings.endpoint, bucket, path_style=settings.path_style),
         )
-        return cls(store, S3Uploads(settings, bucket, prefix, credentials), None)
+        return cls(store, S3Uploads(settings, bucket, prefix, credentials), None, metrics)
 
     async def put(self, key: str, pieces: AsyncIterable[bytes], *, synced: bool = False) -> int:
         """Write an object, part by part as its pieces come; returns its size. It is not there before it is whole.
@@ -116,16 +129,16 @@ class Objects:
         try:
             async for piece in pieces:
                 size += len(piece)
-                async with self._asking():
+                async with self._asking("write"):
                     await writer.write(piece)
-            async with self._asking():
+            async with self._asking("write"):
                 await writer.close()
         except BaseException:
             del writer
             await asyncio.shield(self._give_up(key))
             raise
         if self._folder is not None:
-            async with self._asking():
+            async with self._asking("write"):
                 await asyncio.to_thread(restrict, self._folder / key)
                 if synced:
                     await asyncio.to_thread(sync, self._folder, key)
@@ -145,7 +158,7 @@ class Objects:
             ObjectsDownError: The store does not answer.
         """
         while start < end:
-            async with self._asking(for_one=True):
+            async with self._asking("read", for_one=True):
                 length = min(READ_BYTES, end - start)
                 piece = bytes(await obstore.get_range_async(self._store, key, start=start, length=length))
             yield piece
@@ -157,7 +170,7 @@ class Objects:
         Raises:
             ObjectsDownError: The store does not answer.
         """
-        async with self._asking():
+        async with self._asking("list"):
             pages = obstore.list(self._store, prefix, chunk_size=1_000)  # pyright: ignore[reportUnknownMemberType]  # Arrow
             async for page in pages:
                 for each in page:
@@ -169,7 +182,7 @@ class Objects:
         Raises:
             ObjectsDownError: The store does not answer.
         """
-        async with self._asking():
+        async with self._asking("list"):
             found = await obstore.list_with_delimiter_async(self._store, prefix)  # pyright: ignore[reportUnknownMemberType]  # Arrow
             return found["common_prefixes"]
 
@@ -181,7 +194,7 @@ class Objects:
         """
         for key in keys:
             try:
-                async with self._asking(for_one=True):
+                async with self._asking("delete", for_one=True):
                     await obstore.delete_async(self._store, key)
             except ObjectMissingError:
                 pass
@@ -192,7 +205,7 @@ class Objects:
         Raises:
             ObjectsDownError: The store does not answer.
         """
-        async with self._asking():
+        async with self._asking("list"):
             return await self._uploads.keys(prefix)
 
     async def abort(self, key: str) -> None:
@@ -201,17 +214,19 @@ class Objects:
         Raises:
             ObjectsDownError: The store does not answer.
         """
-        async with self._asking():
+        async with self._asking("delete"):
             await self._uploads.abort(key)
 
     @asynccontextmanager
-    async def _asking(self, *, for_one: bool = False) -> AsyncGenerator[None]:
+    async def _asking(self, operation: Operation, *, for_one: bool = False) -> AsyncGenerator[None]:
         """Tell failures of the store as ours. Its own words may name keys of access: of them the code alone is kept.
 
         Args:
+            operation: What is asked.
             for_one: It is asked for one object. What else is not found is the bucket.
         """
         await self._uploads.prepare()
+        began = perf_counter()
         try:
             yield
         except (BaseError, OSError) as error:
@@ -219,8 +234,11 @@ class Objects:
                 raise ObjectMissingError from error
             code = _CODE.search(str(error))
             name = code[1] if code else type(error).__name__
+            self._metrics.failures.labels(operation).inc()
             _log.warning("objects_failed", error=name)
             raise ObjectsDownError(f"the object store does not answer as it should: {name}", retry_after=10) from error
+        finally:
+            self._metrics.seconds.labels(operation).observe(perf_counter() - began)
 
 
 _FORMS: Final = "set TALLYSTICK_OBJECTS__URL to file:///folder or s3://bucket/prefix"

@@ -13,12 +13,13 @@ from tallystick.errors import ConfigurationError
 _BACKLOG = 2048
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int, named: str = "TALLYSTICK") -> socket.socket:
     """Listen on an address.
 
     Args:
         host: A name or an address.
         port: 0 takes any free one.
+        named: What the settings of both begin with.
 
     Raises:
         ConfigurationError: The port is taken or not allowed, or the address is not this machine's.
@@ -28,7 +29,7 @@ def listen(host: str, port: int) -> socket.socket:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
     except socket.gaierror as error:
-        raise ConfigurationError(f"TALLYSTICK_HOST is {host}, which is no address: {error.strerror}") from error
+        raise ConfigurationError(f"{named}_HOST is {host}, which is no address: {error.strerror}") from error
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -36,21 +37,21 @@ def listen(host: str, port: int) -> socket.socket:
         listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()
-        raise _refusal(error, host, port) from error
+        raise _refusal(error, host, port, named) from error
     listener.settimeout(0)
     return listener
 
 
-def _refusal(error: OSError, host: str, port: int) -> ConfigurationError:
+def _refusal(error: OSError, host: str, port: int, named: str) -> ConfigurationError:
     if error.errno == errno.EADDRINUSE:
         return ConfigurationError(
             f"port {port} on {host} is taken by {_holder(port)}: stop that, or choose another port with "
-            "TALLYSTICK_PORT (0 takes any free one)"
+            f"{named}_PORT (0 takes any free one)"
         )
     if error.errno == errno.EACCES:
-        return ConfigurationError(f"port {port} needs more rights: choose one over 1023 with TALLYSTICK_PORT")
+        return ConfigurationError(f"port {port} needs more rights: choose one over 1023 with {named}_PORT")
     if error.errno == errno.EADDRNOTAVAIL:
-        return ConfigurationError(f"TALLYSTICK_HOST is {host}, which is not an address of this machine")
+        return ConfigurationError(f"{named}_HOST is {host}, which is not an address of this machine")
     return ConfigurationError(f"cannot listen on {host} port {port}: {error.strerror}")
 
 

@@ -71,7 +71,7 @@ def configure_logging(settings: LogSettings) -> None:
     root.handlers = [handler]
     root.setLevel(settings.level)
     # botocore prints whole requests and answers to debug: of KMS the data keys of tenants, in clear.
-    for chatty in ("httpx", "httpcore", "asyncio", "asyncpg", "botocore", "aiobotocore"):
+    for chatty in ("httpx", "httpcore", "asyncio", "asyncpg", "botocore", "aiobotocore", "urllib3", "opentelemetry"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
     logging.getLogger("opensearch").setLevel(logging.ERROR)  # it raises what it warns of, and prints bodies to debug
 

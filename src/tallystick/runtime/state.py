@@ -76,7 +76,7 @@ class StateDirectory:
 
     @property
     def metrics(self) -> Path:
-        """Counters that several API processes share; made at each start, removed at its end.
+        """Counters that the worker and the API processes share; made at each start, removed at its end.
 
         They are memory-mapped files, and a write to one for which a full disk has no block left kills the writer
         (SIGBUS): so they lie in memory where the system has a place for that.
@@ -95,11 +95,8 @@ class StateDirectory:
         """Where the running instance is found."""
         return self.home / "run.json"
 
-    def prepare(self, *, shared_metrics: bool = False) -> None:
+    def prepare(self) -> None:
         """Make the folders inside; only for who holds the lock.
-
-        Args:
-            shared_metrics: Whether several API processes will share counters.
 
         Raises:
             ConfigurationError: They cannot be made.
@@ -108,8 +105,7 @@ class StateDirectory:
             for folder in (self.keys, self.logs, self.admin_token.parent):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             shutil.rmtree(self.metrics, ignore_errors=True)
-            if shared_metrics:
-                self.metrics.mkdir(mode=0o700)
+            self.metrics.mkdir(mode=0o700)
 
     @contextmanager
     def _making(self) -> Generator[None]:

@@ -19,6 +19,7 @@ from tallystick.runtime.child import Child, ChildSpec, Process
 from tallystick.runtime.firstrun import FIRST_TENANT, Acting, ensure_admin_token, prepare_database
 from tallystick.runtime.listener import listen, url_of
 from tallystick.runtime.logfiles import keep_bounded
+from tallystick.runtime.metrics import MULTIPROCESS_VARIABLE
 from tallystick.runtime.postgres import EmbeddedPostgres, server_settings, socket_directory
 from tallystick.runtime.readiness import until_it_answers
 from tallystick.runtime.servers.artifacts import Fetching, untold
@@ -79,7 +80,7 @@ class Supervisor:
 
         stop = stop_event(None, hurry)
         with state.lock(), await self._listen(state) as listener, _pipe() as watched:
-            state.prepare(shared_metrics=self.settings.api.processes > 1)
+            state.prepare()
             bounding = asyncio.create_task(keep_bounded(state.logs, self.report))
             try:
                 await _unless(stop, self._start(state, listener, watched, floors, secure=secure))
@@ -214,10 +215,9 @@ class Supervisor:
             "TALLYSTICK_DATABASE__URL": url.get_secret_value() if url else "",
             "TALLYSTICK_SEARCH__ENGINE": settings.search.engine,
             "TALLYSTICK_QUEUE__KIND": settings.queue.kind,
+            MULTIPROCESS_VARIABLE: str(state.metrics),
             **found_by,
         }
-        if settings.api.processes > 1:
-            environment["PROMETHEUS_MULTIPROC_DIR"] = str(state.metrics)
 
         def spec(name: str, log_name: str, *command: str, inherited: tuple[int, ...], seconds: float) -> ChildSpec:
             return ChildSpec(

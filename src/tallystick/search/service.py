@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Final, cast
 
 import orjson
+from prometheus_client import CollectorRegistry
 
 from tallystick.log.queries import StoredEvent
 from tallystick.log.reader import PAGE_BYTES, ListQuery, LogReader, Page, answer_of, binding_of
@@ -17,6 +18,7 @@ from tallystick.query.lowering import lower
 from tallystick.query.matching import Prepared, compile_terms
 from tallystick.query.predicate import Predicate, compile_predicate
 from tallystick.search.damage import ReportDamage, damage_reported
+from tallystick.search.metrics import SearchMetrics
 from tallystick.search.model import Found, SearchPage, SearchQuery
 from tallystick.search.tail import Tails
 
@@ -37,16 +39,24 @@ class SearchService:
         tails: What the index does not hold yet.
         cursors: Writes and reads the cursors of pages; the reader's.
         report_damage: Called when an index turns out to be damaged.
+        metrics: Where it counts.
     """
 
-    def __init__(
-        self, reader: LogReader, index: SearchIndex, tails: Tails, cursors: CursorCodec, report_damage: ReportDamage
+    def __init__(  # what it works with, and where it counts
+        self,
+        reader: LogReader,
+        index: SearchIndex,
+        tails: Tails,
+        cursors: CursorCodec,
+        report_damage: ReportDamage,
+        metrics: SearchMetrics | None = None,
     ) -> None:
         self._reader = reader
         self._index = index
         self._tails = tails
         self._cursors = cursors
         self._report_damage = report_damage
+        self._metrics = metrics or SearchMetrics(CollectorRegistry())
 
     async def page(self, log_id: int, narrowing: Node, query: SearchQuery) -> SearchPage:
         """Answer one page.
@@ -100,6 +110,7 @@ class SearchService:
             hits, head = await asyncio.gather(self._index.search(log_id, request), self._tails.head(log_id))
         since_us = max((hit.received_us for hit in hits.hits), default=None)
         tail = await self._tails.between(log_id, hits.through, head, since_us)
+        self._metrics.answered(complete=tail.complete)
         places = _merge(hits.hits, tail.documents, request)
         looked_at, shown = await self._read(log_id, places[: listing.limit], _judge(listing, narrowing))
         return Found(tuple(shown), tuple(looked_at), len(looked_at) < len(places), hits.through, tail.complete)

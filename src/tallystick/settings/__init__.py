@@ -18,6 +18,7 @@ from tallystick.settings.keeping import (
     RetentionSettings,
     WriterSettings,
 )
+from tallystick.settings.observing import TelemetrySettings, WorkerSettings
 from tallystick.settings.serving import ApiSettings, AuthSettings, EventSettings, LogSettings, RateSettings
 
 __all__ = (
@@ -34,6 +35,8 @@ __all__ = (
     "RetentionSettings",
     "SearchSettings",
     "Settings",
+    "TelemetrySettings",
+    "WorkerSettings",
     "WriterSettings",
 )
 
@@ -79,6 +82,8 @@ class Settings(BaseSettings):
     auth: AuthSettings = AuthSettings()
     rates: RateSettings = RateSettings()
     logging: LogSettings = LogSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
+    worker: WorkerSettings = WorkerSettings()
 
     @property
     def key_folder(self) -> Path:

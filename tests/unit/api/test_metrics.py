@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from tallystick.api.metrics import HttpMetrics, render
-from tallystick.bootstrap.services import MULTIPROCESS_VARIABLE, make_registry
+from tallystick.api.metrics import HttpMetrics
+from tallystick.runtime.metrics import MULTIPROCESS_VARIABLE, make_registry, render
 
 _PROCESS = """
 import sys
-from tallystick.api.metrics import HttpMetrics, render
-from tallystick.bootstrap.services import make_registry
+from tallystick.api.metrics import HttpMetrics
+from tallystick.runtime.metrics import make_registry, render
 registry = make_registry()
 HttpMetrics(registry).observe("GET", "/x", 200, 0.01)
 if sys.argv[1:]:

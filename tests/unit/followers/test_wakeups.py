@@ -9,7 +9,7 @@ from time import monotonic
 from tallystick.errors import UnavailableError
 from tallystick.followers import wakeups
 from tallystick.followers.wakeups import WakeUps
-from tallystick.ports import Message, QueueKind
+from tallystick.ports import Depth, Message, QueueKind
 
 DEADLINE = 10.0
 
@@ -19,26 +19,31 @@ class HeardQueue:
 
     def __init__(self) -> None:
         self.heard: list[tuple[float, dict[int, int]]] = []
+        self.causes: list[dict[int, str]] = []
         self.tries = 0
         self.down = False
         self._told = asyncio.Event()
 
-    async def wake(self, sizes: Mapping[int, int]) -> None:
+    async def wake(self, sizes: Mapping[int, int], causes: Mapping[int, str]) -> None:
         await asyncio.sleep(0)
         self.tries += 1
         self._told.set()
         if self.down:
             raise UnavailableError("away")
         self.heard.append((monotonic(), dict(sizes)))
+        self.causes.append(dict(causes))
 
-    async def submit(self, job_id: str) -> None:
-        raise AssertionError(job_id)
+    async def submit(self, job_id: str, cause: str | None = None) -> None:
+        raise AssertionError(job_id, cause)
 
     async def receive(self, kind: QueueKind, *, limit: int, wait: float) -> Sequence[Message]:
         raise AssertionError(kind, limit, wait)
 
     async def done(self, kind: QueueKind, messages: Sequence[Message]) -> None:
         raise AssertionError(kind, messages)
+
+    async def depth(self, kind: QueueKind) -> Depth:
+        raise AssertionError(kind)
 
     @property
     def newest(self) -> dict[int, int]:

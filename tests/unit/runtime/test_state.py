@@ -16,7 +16,7 @@ def _state(tmp_path: Path) -> StateDirectory:
 def test_its_secrets_are_closed_to_others(tmp_path: Path) -> None:
     state = _state(tmp_path)
     with state.lock():
-        state.prepare(shared_metrics=True)
+        state.prepare()
         state.write_run(RUN)
     for folder in (state.keys, state.logs, state.admin_token.parent, state.metrics):
         assert folder.stat().st_mode & 0o777 == 0o700

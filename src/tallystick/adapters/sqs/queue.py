@@ -12,7 +12,7 @@ import structlog
 from tallystick.adapters.sqs.client import LONGEST_WAIT, NoQueueError, Sqs
 from tallystick.adapters.sqs.queues import Queues
 from tallystick.errors import UnavailableError
-from tallystick.ports import Message, QueueKind
+from tallystick.ports import Depth, Message, QueueKind
 from tallystick.settings import QueueSettings
 
 _log = structlog.get_logger("tallystick.sqs")
@@ -27,6 +27,9 @@ _PAUSES: Final = (0.1, 0.4, 1.6)
 """Seconds before what a batch left undone is tried again."""
 
 _REDRIVE_SECONDS: Final = 60
+
+_CAUSE: Final = "traceparent"
+"""The attribute of a message that says what it comes of: 55 characters, and none where nothing is traced."""
 
 Entry = dict[str, Any]
 
@@ -73,15 +76,17 @@ class SqsQueue:
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
-    async def wake(self, sizes: Mapping[int, int]) -> None:
+    async def wake(self, sizes: Mapping[int, int], causes: Mapping[int, str]) -> None:
         """See `Queue`."""
-        await self._send(
-            "wake-ups", [(subject, subject) for subject in (f"{log}:{size}" for log, size in sizes.items())]
+        await self._batches(
+            "wake-ups",
+            "send_message_batch",
+            [_entry(f"{log_id}:{size}", cause=causes.get(log_id)) for log_id, size in sizes.items()],
         )
 
-    async def submit(self, job_id: str) -> None:
+    async def submit(self, job_id: str, cause: str | None = None) -> None:
         """See `Queue`. Again within five minutes it does nothing."""
-        await self._send("jobs", [(job_id, job_id)])
+        await self._batches("jobs", "send_message_batch", [_entry(job_id, cause=cause)])
 
     async def receive(self, kind: QueueKind, *, limit: int, wait: float) -> Sequence[Message]:
         """See `Queue`. Waits whole seconds, at most 20."""
@@ -90,9 +95,15 @@ class SqsQueue:
         seconds = min(math.ceil(wait), LONGEST_WAIT)
         while len(found) < most:
             asked = min(_BATCH, most - len(found))
-            answer = await self._call(kind, "receive_message", MaxNumberOfMessages=asked, WaitTimeSeconds=seconds)
+            answer = await self._call(
+                kind,
+                "receive_message",
+                MaxNumberOfMessages=asked,
+                WaitTimeSeconds=seconds,
+                MessageAttributeNames=[_CAUSE],
+            )
             messages = answer.get("Messages", ())
-            found += (Message(message["Body"], message["ReceiptHandle"]) for message in messages)
+            found += map(_message, messages)
             if len(messages) < asked:
                 break
             seconds = 0
@@ -101,6 +112,18 @@ class SqsQueue:
     async def done(self, kind: QueueKind, messages: Sequence[Message]) -> None:
         """See `Queue`. A message whose time ran out meanwhile comes again."""
         await self._batches(kind, "delete_message_batch", [{"ReceiptHandle": each.receipt} for each in messages])
+
+    async def depth(self, kind: QueueKind) -> Depth:
+        """See `Queue`. Takes the permission `sqs:GetQueueAttributes`."""
+        waiting, taken = await self._count(kind)
+        return Depth(waiting, taken, dead=sum(await self._count(kind, dead=True)))
+
+    async def _count(self, kind: QueueKind, *, dead: bool = False) -> tuple[int, int]:
+        """How many messages can be taken, and how many are taken, nearly."""
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        answer = await self._call(kind, "get_queue_attributes", dead=dead, AttributeNames=names)
+        waiting, taken = (int(answer["Attributes"][name]) for name in names)
+        return waiting, taken
 
     async def dead(self, kind: QueueKind, limit: int = 100) -> DeadLetters:
         """Look at messages that were given out too often without being done with.
@@ -112,13 +135,7 @@ class SqsQueue:
         Raises:
             UnavailableError: SQS does not answer.
         """
-        answer = await self._call(
-            kind,
-            "get_queue_attributes",
-            dead=True,
-            AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
-        )
-        count = sum(int(number) for number in answer["Attributes"].values())
+        count = sum(await self._count(kind, dead=True))
         seen: list[Entry] = []
         most = min(limit, count)
         while len(seen) < most and (messages := await self._take_dead(kind, min(_BATCH, most - len(seen)))):
@@ -138,7 +155,11 @@ class SqsQueue:
         moved = 0
         while messages := await self._take_dead(kind, _BATCH):
             # Under its own id: that of its subject may be of the last five minutes.
-            await self._send(kind, [(message["Body"], f"dead:{message['MessageId']}") for message in messages])
+            await self._batches(
+                kind,
+                "send_message_batch",
+                [_entry(message["Body"], f"dead:{message['MessageId']}") for message in messages],
+            )
             receipts = [{"ReceiptHandle": message["ReceiptHandle"]} for message in messages]
             await self._batches(kind, "delete_message_batch", receipts, dead=True)
             moved += len(messages)
@@ -154,18 +175,6 @@ class SqsQueue:
             VisibilityTimeout=_REDRIVE_SECONDS,
         )
         return answer.get("Messages", ())
-
-    async def _send(self, kind: QueueKind, messages: Sequence[tuple[str, str]]) -> None:
-        """Send subjects, each with its deduplication id."""
-        entries = [
-            {
-                "MessageBody": subject,
-                "MessageGroupId": subject.partition(":")[0],
-                "MessageDeduplicationId": deduplication_id,
-            }
-            for subject, deduplication_id in messages
-        ]
-        await self._batches(kind, "send_message_batch", entries)
 
     async def _batches(self, kind: QueueKind, operation: str, entries: Sequence[Entry], *, dead: bool = False) -> None:
         """Call a batch operation for any number of entries; those that SQS fails on are tried again, alone."""
@@ -196,6 +205,23 @@ class SqsQueue:
             except NoQueueError:
                 self._queues.forget(kind)
         raise UnavailableError(f"the queue of {kind} is removed again and again")
+
+
+def _entry(subject: str, deduplication_id: str | None = None, *, cause: str | None = None) -> Entry:
+    """A message to be sent; it goes under its subject where no deduplication id is given."""
+    entry: Entry = {
+        "MessageBody": subject,
+        "MessageGroupId": subject.partition(":")[0],
+        "MessageDeduplicationId": deduplication_id or subject,
+    }
+    if cause is not None:
+        entry["MessageAttributes"] = {_CAUSE: {"DataType": "String", "StringValue": cause}}
+    return entry
+
+
+def _message(taken: Entry) -> Message:
+    cause = taken.get("MessageAttributes", {}).get(_CAUSE, {}).get("StringValue")
+    return Message(taken["Body"], taken["ReceiptHandle"], cause)
 
 
 def _tens(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
