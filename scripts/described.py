@@ -11,6 +11,7 @@ from tallystick.api.app import create_app
 from tallystick.api.openapi import openapi_document
 from tallystick.bootstrap.services import Services
 from tallystick.settings import Settings
+from tallystick.tracing import UNTRACED
 
 Json = dict[str, Any]
 
@@ -63,7 +64,7 @@ class Described:
 def document() -> Json:
     """The OpenAPI document. Only settings are real in the application that it is asked of: nothing is served."""
     parts: dict[str, Any] = dict.fromkeys(field.name for field in fields(Services))
-    parts |= {"settings": Settings(), "registry": CollectorRegistry()}
+    parts |= {"settings": Settings(), "registry": CollectorRegistry(), "tracing": UNTRACED}
     return openapi_document(create_app(Services(**parts)))
 
 
