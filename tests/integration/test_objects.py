@@ -9,9 +9,11 @@ from typing import Any
 
 import obstore
 import pytest
+from prometheus_client import CollectorRegistry
 
 from s3_servers import s3_settings
 from tallystick.errors import ConfigurationError, ObjectsDownError
+from tallystick.objects.metrics import ObjectMetrics
 from tallystick.objects.store import PART_BYTES, READ_BYTES, ObjectMissingError, Objects
 from tallystick.runtime.servers.local import free_port
 from tallystick.settings import ObjectSettings
@@ -183,13 +185,19 @@ async def test_a_store_that_is_away_is_told_of_as_ours(tmp_path: Path, monkeypat
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "k")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s")
     away = s3_settings(f"http://127.0.0.1:{free_port()}", "away").model_copy(update={"timeout": 1.0})
-    objects = Objects.from_settings(away, tmp_path)
+    registry = CollectorRegistry()
+    objects = Objects.from_settings(away, tmp_path, ObjectMetrics(registry))
     with pytest.raises(ObjectsDownError):
         await objects.put("tenants/a", pieces(b"x"))
     with pytest.raises(ObjectsDownError):
         await read(objects, "tenants/a", 0, 1)
     with pytest.raises(ObjectsDownError):
         await objects.unfinished("tenants")
+    for operation in ("write", "read", "list"):
+        failures = registry.get_sample_value("tallystick_object_failures_total", {"operation": operation})
+        asked = registry.get_sample_value("tallystick_object_request_seconds_count", {"operation": operation})
+        assert failures == 1, operation
+        assert asked is not None, operation
 
 
 async def test_what_the_store_refuses_names_no_key(

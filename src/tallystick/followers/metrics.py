@@ -70,14 +70,18 @@ class QueueMetrics:
         )
 
     async def watch(self, queue: Queue) -> None:
-        """Look at both queues now and then, until cancelled. What does not answer has no depth."""
+        """Look at a queue now and then, until cancelled."""
         while True:
-            for kind in _KINDS:
-                try:
-                    self._show(kind, await queue.depth(kind))
-                except UnavailableError:
-                    self._show(kind, None)
+            await self.look(queue)
             await asyncio.sleep(_LOOK_SECONDS)
+
+    async def look(self, queue: Queue) -> None:
+        """Show how deep a queue is. Where it does not answer, that is not known."""
+        for kind in _KINDS:
+            try:
+                self._show(kind, await queue.depth(kind))
+            except UnavailableError:
+                self._show(kind, None)
 
     def _show(self, kind: QueueKind, depth: Depth | None) -> None:
         for state in ("waiting", "taken", "dead"):

@@ -8,19 +8,19 @@ Operation: TypeAlias = Literal["write", "read", "list", "delete"]
 
 
 class ObjectMetrics:
-    """Requests to the object store, each with all its repetitions."""
+    """Calls of the object store, each with all its repetitions. To write an object takes several."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.seconds = Histogram(
             "tallystick_object_request_seconds",
-            "Seconds of one request to the object store.",
+            "Seconds of one call of the object store.",
             ["operation"],
             buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
             registry=registry,
         )
         self.failures = Counter(
             "tallystick_object_failures",
-            "Requests that the object store failed on.",
+            "Calls that the object store failed on.",
             ["operation"],
             registry=registry,
         )
