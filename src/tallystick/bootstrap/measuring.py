@@ -3,11 +3,14 @@
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from time import perf_counter
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from tallystick.errors import KeysDownError
 from tallystick.ports import KeyRing, MasterKeyLostError, Wrapped
+
+_OPERATIONS: Final = ("active_id", "wrap", "unwrap", "rewrap")
 
 
 class KeyRingMetrics:
@@ -27,6 +30,9 @@ class KeyRingMetrics:
             ["operation", "reason"],
             registry=registry,
         )
+        for operation in _OPERATIONS:  # a counter that begins with its first failure shows Prometheus no increase
+            for reason in ("down", "lost"):
+                self._failures.labels(operation, reason)
 
     @contextmanager
     def call(self, operation: str) -> Generator[None]:

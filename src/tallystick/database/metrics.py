@@ -34,3 +34,8 @@ class PoolMetrics:
             ["pool"],
             registry=registry,
         )
+
+    def begin(self, pool: str, most: int) -> None:
+        """Show a pool. A counter that begins with its first failure would show Prometheus no increase."""
+        self.most.labels(pool).set(most)
+        self.failures.labels(pool)

@@ -201,7 +201,7 @@ class Database:
         metrics = metrics or PoolMetrics(CollectorRegistry())
 
         def pool(role: PooledRole, size: int) -> Pool:
-            metrics.most.labels(role).set(size)
+            metrics.begin(role, size)
             return asyncpg.create_pool(
                 **_login(settings, role),
                 min_size=0,

@@ -1,10 +1,10 @@
 """What the object store tells Prometheus."""
 
-from typing import Literal, TypeAlias
+from typing import Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-Operation: TypeAlias = Literal["write", "read", "list", "delete"]
+Operation = Literal["write", "read", "list", "delete"]
 
 
 class ObjectMetrics:
@@ -24,3 +24,5 @@ class ObjectMetrics:
             ["operation"],
             registry=registry,
         )
+        for operation in get_args(Operation):  # a counter that begins with its first failure shows no increase
+            self.failures.labels(operation)
