@@ -1,4 +1,4 @@
-"""Writes what follows from code: reference pages of API, settings, commands and permissions, and the collection.
+"""Writes what follows from code: reference pages of API, settings, commands and permissions, collection, dashboard.
 
 Run it after a change to one of them. With ``--check`` it only says whether a page is stale.
 """
@@ -21,6 +21,7 @@ from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 from typer.main import get_command
 
 from api_page import FRAME, api_page
+from grafana.dashboard import DASHBOARD, dashboard
 from postman.collection import collection, environment
 from postman.declared import DECLARED
 from postman.newman import COLLECTION, ENVIRONMENT
@@ -187,6 +188,7 @@ def pages() -> dict[Path, str]:
         REFERENCE / "permissions.md": reference.render(),
         COLLECTION: _json(collection(DECLARED)),
         ENVIRONMENT: _json(environment()),
+        DASHBOARD: _json(dashboard()),
         REFERENCE / "api.md": api_page(FRAME.read_text(encoding="utf-8")),
     }
 

@@ -1,0 +1,1 @@
+"""The dashboard of Grafana: its panels, declared, and as JSON."""
