@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -255,6 +256,19 @@ def test_children_that_are_killed_come_back_on_the_same_port(home: Home) -> None
             assert "retry-after" in answer.headers
             answer = client.get(f"/logs/{event_id}")
     assert answer.status_code == 200
+    assert instance.stop() == 0
+
+
+def test_one_port_shows_what_the_worker_and_all_api_processes_count(home: Home) -> None:
+    instance = home.up(TALLYSTICK_API__PROCESSES="2")
+    instance.store("ada")
+    instance.until_indexed(0)
+    with instance.client() as client:
+        shown = client.get(f"{instance.url}/metrics").text
+    handled = re.search(r'^tallystick_follower_events_total\{follower="search"\} ([\d.]+)$', shown, re.MULTILINE)
+    assert handled is not None
+    assert float(handled[1]) >= 1
+    assert re.search(r"^tallystick_appended_events_total [1-9]", shown, re.MULTILINE)
     assert instance.stop() == 0
 
 

@@ -37,7 +37,7 @@ _SEND_SECONDS: Final = 1.0
 _AT_ONCE: Final = 512
 _LATE_NS: Final = 1_000_000_000
 _TRACEPARENT: Final = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
-_SUBJECT: Final = re.compile(r"^\s*(\w+)(?:[^'\";]*?\b(tallystick\.\w+))?", re.DOTALL)
+_SUBJECT: Final = re.compile(r"^\s*(\w+)(?:[^;]*?\b(tallystick\.\w+))?", re.DOTALL)
 _KINDS: Final = {
     "internal": trace.SpanKind.INTERNAL,
     "server": trace.SpanKind.SERVER,
@@ -56,7 +56,7 @@ class _OrWhatItComesOf(Sampler):
     def __init__(self, ratio: float) -> None:
         self._share = TraceIdRatioBased(ratio)
 
-    def should_sample(  # as the SDK has it
+    def should_sample(
         self,
         parent_context: Context | None,
         trace_id: int,
@@ -135,7 +135,7 @@ class OtlpTracing:
             self._exporter.shutdown()  # ends what it waits for
 
     @contextmanager
-    def span(  # see `Tracing`
+    def span(
         self,
         name: str,
         attributes: Attributes = NOTHING,
@@ -210,7 +210,7 @@ def _context_of(traceparent: str | None) -> SpanContext | None:
 
 @lru_cache(maxsize=1024)
 def _summary(sql: str) -> str:
-    """The verb of a statement and what of ours it is about first, of low cardinality and without any value."""
+    """The verb of a statement and what of ours it names first. Values are no part of our statements' texts."""
     match = _SUBJECT.match(sql)
     if match is None:
         return "statement"

@@ -105,7 +105,7 @@ class FollowerEngine:
         tracing: Of each stretch.
     """
 
-    def __init__(  # what it works on, and what it tells of that
+    def __init__(
         self,
         follower: Follower | Recorder,
         source: Source,
@@ -210,7 +210,7 @@ class FollowerEngine:
                 self._rest(log_id, waiting, type(error).__name__)
             else:
                 if more:  # to the end of the queue
-                    self._waiting[log_id] = _Waiting(monotonic(), waiting.size, at_once=True)
+                    self._waiting[log_id] = _Waiting(monotonic(), waiting.size, at_once=True, causes=waiting.causes)
             finally:
                 self._working.discard(log_id)
                 self._changed.set()

@@ -74,7 +74,7 @@ class Writer:
         tracing: Of each batch; the requests that it carries are its causes.
     """
 
-    def __init__(  # what it works with, and whom it tells
+    def __init__(
         self,
         database: Database,
         settings: WriterSettings,

@@ -42,7 +42,7 @@ class SearchService:
         metrics: Where it counts.
     """
 
-    def __init__(  # what it works with, and where it counts
+    def __init__(
         self,
         reader: LogReader,
         index: SearchIndex,

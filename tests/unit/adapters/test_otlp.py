@@ -84,9 +84,10 @@ async def test_a_statement_is_told_of_by_its_verb_and_object() -> None:
         with tracing.span("inside"):
             tracing.statement("\nupdate tallystick.logs set name = 'planted'", 0.25, None)
             tracing.statement("set local tallystick.log = '7'", 0.1, "DeadlockDetectedError")
-            tracing.statement("select 'planted' from tallystick.logs", 0.1, None)
+            tracing.statement("select 'planted' from tallystick.events", 0.1, None)
+            tracing.statement("begin; set local tallystick.log = '7'", 0.1, None)
         spans = {each.span.name: each for each in await closed(tracing, receiver)}
-    assert set(spans) == {"inside", "update tallystick.logs", "set tallystick.log", "select"}
+    assert set(spans) == {"inside", "update tallystick.logs", "set tallystick.log", "begin", "select tallystick.events"}
     update = spans["update tallystick.logs"].span
     assert (update.end_time_unix_nano - update.start_time_unix_nano) / 1e9 == pytest.approx(0.25)
     assert spans["set tallystick.log"].told["error.type"] == "DeadlockDetectedError"

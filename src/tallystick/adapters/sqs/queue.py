@@ -78,15 +78,13 @@ class SqsQueue:
 
     async def wake(self, sizes: Mapping[int, int], causes: Mapping[int, str]) -> None:
         """See `Queue`."""
-        await self._batches(
-            "wake-ups",
-            "send_message_batch",
-            [_entry(f"{log_id}:{size}", cause=causes.get(log_id)) for log_id, size in sizes.items()],
+        await self._send(
+            "wake-ups", [_entry(f"{log_id}:{size}", cause=causes.get(log_id)) for log_id, size in sizes.items()]
         )
 
     async def submit(self, job_id: str, cause: str | None = None) -> None:
         """See `Queue`. Again within five minutes it does nothing."""
-        await self._batches("jobs", "send_message_batch", [_entry(job_id, cause=cause)])
+        await self._send("jobs", [_entry(job_id, cause=cause)])
 
     async def receive(self, kind: QueueKind, *, limit: int, wait: float) -> Sequence[Message]:
         """See `Queue`. Waits whole seconds, at most 20."""
@@ -155,11 +153,7 @@ class SqsQueue:
         moved = 0
         while messages := await self._take_dead(kind, _BATCH):
             # Under its own id: that of its subject may be of the last five minutes.
-            await self._batches(
-                kind,
-                "send_message_batch",
-                [_entry(message["Body"], f"dead:{message['MessageId']}") for message in messages],
-            )
+            await self._send(kind, [_entry(message["Body"], f"dead:{message['MessageId']}") for message in messages])
             receipts = [{"ReceiptHandle": message["ReceiptHandle"]} for message in messages]
             await self._batches(kind, "delete_message_batch", receipts, dead=True)
             moved += len(messages)
@@ -175,6 +169,9 @@ class SqsQueue:
             VisibilityTimeout=_REDRIVE_SECONDS,
         )
         return answer.get("Messages", ())
+
+    async def _send(self, kind: QueueKind, entries: Sequence[Entry]) -> None:
+        await self._batches(kind, "send_message_batch", entries)
 
     async def _batches(self, kind: QueueKind, operation: str, entries: Sequence[Entry], *, dead: bool = False) -> None:
         """Call a batch operation for any number of entries; those that SQS fails on are tried again, alone."""
