@@ -107,7 +107,7 @@ ROWS: Final = (
             Panel(
                 "Rate-limited, and denied",
                 {
-                    "rate-limited": rate(f"{REQUESTS}_count", where='$of,status="429"'),
+                    "rate-limited: {{limit}}": rate("tallystick_rate_limited_total", "limit"),
                     "{{reason}}": rate("tallystick_access_refused_total", "reason"),
                 },
                 "reqps",
@@ -335,6 +335,15 @@ ROWS: Final = (
                 },
                 "s",
                 "Seconds of one call of the key ring.",
+            ),
+            Panel(
+                "Rate limiter",
+                {
+                    "p99": quantile(0.99, "tallystick_rate_limiter_seconds"),
+                    "failures a second": rate("tallystick_rate_limiter_failures_total"),
+                },
+                "s",
+                "Seconds in which the shared server counted a request; empty where each process counts for itself.",
             ),
             Panel(
                 "Processor",
