@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
-from tallystick.ports import Message, Queue, QueueKind
+from tallystick.ports import Depth, Message, Queue, QueueKind
 
 DEADLINE = 20.0
 WAIT = 1.0
@@ -85,6 +85,16 @@ class QueueConformance:
             await queue.submit(job_id)
             (message,) = await waiting
         assert message.subject == job_id
+
+    async def test_it_tells_how_much_waits(self, queue: Queue, work: Work) -> None:
+        log_id = await work.grow(3)
+        await queue.wake({log_id: 3}, {})
+        for _ in range(2):
+            await queue.submit(await work.ask())
+        assert (await queue.depth("wake-ups")).waiting == 1
+        assert await queue.depth("jobs") == Depth(waiting=2)
+        await take(queue, work, "jobs", 2)
+        assert await queue.depth("jobs") == Depth(waiting=0)
 
     async def test_telling_nothing_is_nothing(self, queue: Queue) -> None:
         await queue.wake({}, {})

@@ -300,12 +300,11 @@ ROWS: Final = (
             Panel(
                 "Connections in use",
                 {
-                    "{{pool}}": "sum by (pool) (tallystick_pool_used_connections{$of})"
-                    " / sum by (pool) (tallystick_pool_most_connections{$of})"
+                    "{{pool}}": "sum by (pool) (tallystick_pool_used_connections{$of})",
+                    "{{pool}}: most": "sum by (pool) (tallystick_pool_most_connections{$of})",
                 },
-                "percentunit",
-                "Of those that each pool may have.",
-                limits=(0.8, 0.95),
+                "short",
+                "And how many there may be. API processes leave their pool `worker` alone.",
             ),
             Panel(
                 "Waiting for a connection",

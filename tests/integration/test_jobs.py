@@ -15,7 +15,7 @@ from tallystick.followers.embedded import EmbeddedQueue
 from tallystick.jobs import queries
 from tallystick.jobs.model import MAX_ATTEMPTS, Job, JobFailedError, JobState, Progress
 from tallystick.jobs.queries import JobFilter, JobPlace
-from tallystick.jobs.runner import JobRunner
+from tallystick.jobs.runner import PARALLEL, JobRunner
 from tallystick.jobs.service import JobService
 from tallystick.ports import Message, QueueKind
 from tallystick.query.cursor import CursorCodec
@@ -244,3 +244,36 @@ async def test_a_job_of_which_no_message_told_is_found_by_the_sweep(database: Da
         with pytest.raises(asyncio.CancelledError):
             await runner
     assert ended.state == JobState.SUCCEEDED
+
+
+async def test_it_shows_that_it_goes_on_while_jobs_take_all_places(database: Database) -> None:
+    begun = asyncio.Semaphore(0)
+    turns: asyncio.Queue[None] = asyncio.Queue()
+
+    async def work(_: Job, __: Progress) -> None:
+        begun.release()
+        await asyncio.Event().wait()
+
+    runner = JobRunner(
+        database,
+        EmbeddedQueue(database, []),
+        {"work": Kind(work, [], [])},
+        lease_seconds=0.3,
+        sweep_seconds=0.2,
+        turned=lambda: turns.put_nowait(None),
+    )
+    for number in range(PARALLEL):
+        await ask(database, much=number)
+    task = asyncio.create_task(runner.run())
+    try:
+        async with asyncio.timeout(DEADLINE):
+            for _ in range(PARALLEL):
+                await begun.acquire()
+            while not turns.empty():
+                turns.get_nowait()
+            for _ in range(3):
+                await turns.get()
+    finally:
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task

@@ -97,6 +97,20 @@ async def test_a_wake_up_is_swallowed_when_it_says_nothing_new(elasticmq_url: st
         await assert_empty(queue, "wake-ups")
 
 
+async def test_a_message_says_what_it_comes_of(elasticmq_url: str) -> None:
+    cause = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    async with open_queue(elasticmq_url) as queue:
+        await queue.wake({7: 3, 8: 1}, {7: cause})
+        await queue.submit("a", cause)
+        woken: dict[str, str | None] = {}
+        async with asyncio.timeout(DEADLINE):
+            while len(woken) < 2:
+                woken |= {each.subject: each.cause for each in await queue.receive("wake-ups", limit=2, wait=1)}
+        (job,) = await queue.receive("jobs", limit=1, wait=1)
+    assert woken == {"7:3": cause, "8:1": None}
+    assert job.cause == cause
+
+
 async def test_only_the_entries_that_failed_are_sent_again(proxy: SqsProxy) -> None:
     sent: list[list[str]] = []
 

@@ -2,8 +2,9 @@
 
 import os
 import secrets
+import socket
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -135,28 +136,27 @@ async def worker_loops(settings: Settings) -> AsyncGenerator[Sequence[Loop]]:
             days = settings.retention.purge_days
             await repeat("removed from files", lambda: forgetting.purge_all(days), MAINTENANCE_INTERVAL)
 
-        watching = _watching(settings, database, queue, registry, pulse)
-        yield (
-            keep_partitions,
-            followers.run,
-            jobs.run,
-            keep_exports,
-            keep_objects,
-            keep_retention,
-            keep_leaves,
-            keep_files,
-            forgetting.run,
-            directory.run,
-            *watching,
-        )
+        with open_worker_socket(settings.worker) or nullcontext() as listener:
+            yield (
+                keep_partitions,
+                followers.run,
+                jobs.run,
+                keep_exports,
+                keep_objects,
+                keep_retention,
+                keep_leaves,
+                keep_files,
+                forgetting.run,
+                directory.run,
+                *_watching(listener, database, queue, registry, pulse),
+            )
 
 
 def _watching(
-    settings: Settings, database: Database, queue: Queue, registry: CollectorRegistry, pulse: Pulse
+    listener: socket.socket | None, database: Database, queue: Queue, registry: CollectorRegistry, pulse: Pulse
 ) -> list[Loop]:
     """The door, where one is wanted, and what is looked at for its sake alone, or for that of `tallystick up`."""
     loops: list[Loop] = []
-    listener = open_worker_socket(settings.worker)
     if listener is not None:
 
         async def reach() -> None:

@@ -10,6 +10,7 @@ from tallystick.errors import UnavailableError
 from tallystick.followers import wakeups
 from tallystick.followers.wakeups import WakeUps
 from tallystick.ports import Depth, Message, QueueKind
+from tallystick.tracing import Untraced
 
 DEADLINE = 10.0
 
@@ -126,3 +127,28 @@ async def test_memory_is_bounded_while_the_queue_is_away() -> None:
     assert queue.newest[0] == 2
     with suppress(UnavailableError):
         await wake_ups.close()
+
+
+class OneCause(Untraced):
+    """Something is under way, and it changes."""
+
+    def __init__(self) -> None:
+        self.under_way: str | None = None
+
+    def cause(self) -> str | None:
+        return self.under_way
+
+
+async def test_the_cause_of_the_newest_growth_is_told_also_when_the_queue_was_away() -> None:
+    queue, tracing = HeardQueue(), OneCause()
+    queue.down = True
+    async with WakeUps(queue, 0.01, tracing) as wake_ups:
+        for size, tracing.under_way in ((1, "first"), (3, "third"), (2, "second")):
+            wake_ups.grown(7, size)
+        tracing.under_way = None
+        wake_ups.grown(8, 1)
+        await queue.until(lambda: queue.tries > 0)
+        queue.down = False
+        await queue.until(lambda: bool(queue.heard))
+    assert queue.newest == {7: 3, 8: 1}
+    assert queue.causes == [{7: "third"}]
