@@ -69,13 +69,18 @@ class Kind:
 
 @asynccontextmanager
 async def running(
-    database: Database, kinds: Mapping[str, Run], failures: list[Exception] | None = None
+    database: Database, kinds: Mapping[str, Run], failures: list[Exception] | None = None, lease_seconds: float = 1.0
 ) -> AsyncGenerator[list[str]]:
     """A worker that runs jobs; gives the ids of those it discarded, once it has failed to in these ways."""
     discarded: list[str] = []
     handlers = {kind: Kind(work, discarded, failures or []) for kind, work in kinds.items()}
     runner = JobRunner(
-        database, EmbeddedQueue(database, []), handlers, lease_seconds=1.0, sweep_seconds=0.2, pause_seconds=0.05
+        database,
+        EmbeddedQueue(database, []),
+        handlers,
+        lease_seconds=lease_seconds,
+        sweep_seconds=0.2,
+        pause_seconds=0.05,
     )
     task = asyncio.create_task(runner.run())
     try:
@@ -103,23 +108,42 @@ async def test_a_job_runs_and_tells_how_far_it_is(database: Database) -> None:
 
 async def test_a_job_whose_worker_died_goes_on_where_it_was(database: Database) -> None:
     begun: list[int] = []
-    hangs = [True]
 
     async def work(job: Job, progress: Progress) -> None:
         first = int(job.checkpoint.get("done", 0))
         begun.append(first)
         for done in range(first + 1, 6):
             await progress.report(done, 5, {"done": done})
-            if done == 3 and hangs:
-                hangs.clear()
-                await asyncio.Event().wait()
 
     job = await ask(database)
-    async with running(database, {"work": work}):
-        await until(database, job, lambda job: job.done == 3)
+    async with database.worker_session() as connection:
+        assert await queries.lease_job(connection, job.id, "one that died", 0.5)
+        await queries.report_job(connection, job.id, "one that died", 3, 5, {"done": 3})
     async with running(database, {"work": work}):
         ended = await until(database, job, lambda job: job.state.ended)
-    assert (ended.state, ended.done, ended.attempts, begun) == (JobState.SUCCEEDED, 5, 2, [0, 3])
+    assert (ended.state, ended.done, ended.attempts, begun) == (JobState.SUCCEEDED, 5, 2, [3])
+
+
+async def test_a_worker_that_stops_leaves_its_job_to_the_next_at_once(database: Database) -> None:
+    begun = asyncio.Event()
+
+    async def first(_: Job, progress: Progress) -> None:
+        await progress.report(1, 2, {"after": 1})
+        begun.set()
+        await asyncio.Event().wait()
+
+    async def second(job: Job, progress: Progress) -> None:
+        await progress.report(2, 2, {"went_on_after": job.checkpoint["after"]})
+
+    job = await ask(database)
+    async with asyncio.timeout(DEADLINE), running(database, {"work": first}, lease_seconds=3600):
+        await begun.wait()
+    left = await look(database, job)
+    assert (left.state, left.error) == (JobState.RUNNING, "its worker stopped")
+    async with running(database, {"work": second}, lease_seconds=3600):
+        ended = await until(database, job, lambda job: job.state.ended)
+    assert (ended.state, ended.checkpoint) == (JobState.SUCCEEDED, {"went_on_after": 1})
+    assert ended.attempts == 1, "a release that is rolled while it runs is no fault of the job's"
 
 
 async def test_a_running_job_is_cancelled(database: Database) -> None:

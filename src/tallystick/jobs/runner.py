@@ -60,6 +60,10 @@ class _Outcome:
     pause: float | None = None
 
 
+_STOPPED: Final = _Outcome(None, "its worker stopped", counted=False, pause=0)
+"""Of a job that is left to the next worker, which finds it by its sweep."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Progress:
     """Records how far a job is, while the lease is ours."""
@@ -205,6 +209,10 @@ class JobRunner:
                 outcome = await self._discard(job, handler) or outcome
             with suppress(UnavailableError):  # else the lease runs out, and it is done again
                 await self._record(job, outcome)
+        except asyncio.CancelledError:
+            with suppress(UnavailableError):  # likewise
+                await self._record(job, _STOPPED)
+            raise
         finally:
             # Not by its id: what was put off may run again by now.
             self._running = [each for each in self._running if each is not job]

@@ -21,15 +21,19 @@ _TOO_LARGE: Final = (431, "Request Header Fields Too Large", "the head of a requ
 
 
 class HeadConfig(uvicorn.Config):
-    """Uvicorn's configuration, and how long a head may take.
+    """Uvicorn's configuration, how long a head may take, and whether connections are still kept.
 
     Args:
         head_timeout: Seconds, from the first byte of a head, and for the first one from the connection's begin.
+
+    Attributes:
+        draining: Set once the server is to stop: each answer from then on is the last of its connection, and says so.
     """
 
     def __init__(self, app: Any, *, head_timeout: float, **options: Any) -> None:  # noqa: ANN401 - as uvicorn has it
         super().__init__(app, **options)
         self.head_timeout = head_timeout
+        self.draining = False
 
 
 class HeadBoundProtocol(HttpToolsProtocol):
@@ -44,7 +48,7 @@ class HeadBoundProtocol(HttpToolsProtocol):
 
     def __init__(self, config: uvicorn.Config, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as uvicorn has it
         super().__init__(config, *args, **kwargs)
-        self._patience = config.head_timeout if isinstance(config, HeadConfig) else None
+        self._config = config if isinstance(config, HeadConfig) else None
         self.waiting: asyncio.TimerHandle | None = None
         self._in_head = False
         self._useful = False
@@ -94,6 +98,8 @@ class HeadBoundProtocol(HttpToolsProtocol):
         self._useful = True
         self._stop_waiting()
         super().on_headers_complete()
+        if self._config is not None and self._config.draining and self._cycle is not None:
+            self._cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         """Take a part of a body."""
@@ -111,8 +117,8 @@ class HeadBoundProtocol(HttpToolsProtocol):
         return self._cycle is None or self._cycle.response_complete
 
     def _wait(self) -> None:
-        if self._patience is not None:
-            self.waiting = self.loop.call_later(self._patience, self._run_out)
+        if self._config is not None:
+            self.waiting = self.loop.call_later(self._config.head_timeout, self._run_out)
 
     def _stop_waiting(self) -> None:
         if self.waiting is not None:

@@ -43,7 +43,7 @@ def open_socket(settings: Settings, descriptor: int | None) -> socket.socket:
     return socket.socket(fileno=descriptor)
 
 
-def server_config(app: Callable[..., Awaitable[None]], settings: Settings) -> uvicorn.Config:
+def server_config(app: Callable[..., Awaitable[None]], settings: Settings) -> HeadConfig:
     """How uvicorn serves the application.
 
     Raises:
@@ -98,8 +98,9 @@ async def serve(
 ) -> None:
     """Serve until told to stop; requests in flight then get `api.drain_timeout` seconds to end.
 
-    Between the two `api.drain_notice` seconds pass in which everything is answered and only readiness is denied. A
-    second signal ends that time; one after it ends the connections too.
+    Between the two `api.drain_notice` seconds pass in which everything is answered, only readiness is denied, and each
+    answer asks its client to come back by another connection: one that is idle at the end could take a request in the
+    moment in which it is closed. A second signal ends that time; one after it ends the connections too.
 
     Args:
         app: The ASGI application.
@@ -108,7 +109,8 @@ async def serve(
         watched: See `runtime.stopping`.
         drain: Called when told to stop, before anything is refused.
     """
-    server = Server(server_config(app, settings))
+    config = server_config(app, settings)
+    server = Server(config)
     noticed = asyncio.Event()
 
     def hurry() -> None:
@@ -121,6 +123,7 @@ async def serve(
     async def end_when_told() -> None:
         await stop.wait()
         drain()
+        config.draining = True
         with suppress(TimeoutError):
             await asyncio.wait_for(noticed.wait(), settings.api.drain_notice)
         noticed.set()

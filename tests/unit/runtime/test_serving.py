@@ -79,6 +79,16 @@ async def test_a_balancer_sees_not_ready_while_everything_is_still_answered() ->
         assert not serving.done()
 
 
+async def test_connections_are_handed_on_before_they_end() -> None:
+    app = _App()
+    async with _serving(app, LONG) as (client, serving):
+        assert "connection" not in (await client.get("/readyz")).headers
+        os.kill(os.getpid(), signal.SIGTERM)
+        await app.draining.wait()
+        assert (await client.get("/readyz")).headers["connection"] == "close"
+        assert not serving.done()
+
+
 async def test_a_second_signal_ends_the_notice_and_loses_no_answer() -> None:
     app = _App()
     async with _serving(app, LONG) as (client, serving):
