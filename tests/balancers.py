@@ -1,78 +1,127 @@
-"""A load balancer before the API: it passes requests on, and does to some of them what a test tells it to."""
+"""HAProxy with the configuration that is shipped, before servers that a test makes."""
 
-import asyncio
+import shutil
 import ssl
-import threading
-from collections.abc import Awaitable, Callable, Generator
-from concurrent.futures import Future
-from contextlib import contextmanager
-from typing import TypeAlias
+import tempfile
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
 
-from aiohttp import ClientSession, TCPConnector, web
-from multidict import CIMultiDict
+import httpx
+import pytest
+from aiohttp import web
 
-from deadlines import STEP
+from picture.balancer import Balancer, Ports, prepare_balancer, program
+from picture.certificate import ensure_certificate
+from tallystick.errors import ConfigurationError
+from tallystick.runtime.child import Child
+from tallystick.runtime.servers.local import HOST
+from tallystick.runtime.servers.standins import server_spec
 
-PassOn: TypeAlias = Callable[[], Awaitable[web.Response]]
-Rule: TypeAlias = Callable[[web.Request, PassOn], Awaitable[web.Response]]
-"""Answers a request; the second argument lets the API do it."""
+DEADLINE = 60.0
 
-_KEPT = ("authorization", "content-type", "idempotency-key")
-
-
-async def passing(_request: web.Request, pass_on: PassOn) -> web.Response:
-    """Let the API answer everything."""
-    return await pass_on()
+Handling = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-@contextmanager
-def balancer(target: str, rule: Rule = passing, tls: ssl.SSLContext | None = None) -> Generator[str]:
-    """Listen in a thread before an API; gives the URL.
+def need(*names: str) -> None:
+    """Skip the test where none of these programs is installed."""
+    try:
+        program(*names)
+    except ConfigurationError as error:
+        pytest.skip(str(error))
+
+
+@dataclass
+class Edge:
+    """A running HAProxy.
+
+    Attributes:
+        balancer: It.
+        trust: How its clients know it.
+    """
+
+    balancer: Balancer
+    trust: ssl.SSLContext
+
+    def client(self, address: str = HOST) -> httpx.AsyncClient:
+        """A client of it, which comes from an address of this machine."""
+        transport = httpx.AsyncHTTPTransport(verify=self.trust, local_address=address)
+        return httpx.AsyncClient(transport=transport, base_url=self.balancer.url, timeout=DEADLINE)
+
+
+@asynccontextmanager
+async def haproxy(*servers: str, wait: bool = True, **chosen: str) -> AsyncGenerator[Edge]:
+    """HAProxy, until the block ends.
 
     Args:
-        target: The API's URL.
-        rule: What is done with requests.
-        tls: What shows a certificate, if there is to be one.
+        servers: Addresses of two servers, host:port.
+        wait: Whether both must be ready first.
+        chosen: Further variables of its configuration.
     """
-    loop = asyncio.new_event_loop()
-    listening: Future[str] = Future()
-    ended = asyncio.Event()
-
-    async def serve() -> None:
-        async with ClientSession(connector=TCPConnector(limit=0)) as session:
-            application = web.Application(client_max_size=1 << 26)
-            application.router.add_route("*", "/{path:.*}", _handler(target, rule, session))
-            runner = web.AppRunner(application, shutdown_timeout=0, access_log=None)
-            await runner.setup()
-            try:
-                await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
-                listening.set_result(f"{'https' if tls else 'http'}://127.0.0.1:{runner.addresses[0][1]}")
-                await ended.wait()
-            finally:
-                await runner.cleanup()
-
-    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), daemon=True)
-    thread.start()
+    need("haproxy")
+    folder = Path(tempfile.mkdtemp(prefix="tallystick-edge-"))
     try:
-        yield listening.result(STEP)
+        certificate = ensure_certificate(folder / "tls")
+        variables = {f"TALLYSTICK_API_{number}": address for number, address in enumerate(servers, 1)} | chosen
+        ports = Ports(HOST, 0, 0).chosen()
+        balancer = prepare_balancer(folder / "haproxy", ports, certificate, variables, print)
+        child = Child(server_spec(balancer.server, folder / "haproxy.log", DEADLINE, ((15, 5), (9, 5))), print)
+        await child.start()
+        try:
+            if wait:
+                await balancer.until_up({"api-1", "api-2"}, DEADLINE)
+            yield Edge(balancer, ssl.create_default_context(cafile=certificate.authority))
+        finally:
+            await child.stop()
     finally:
-        loop.call_soon_threadsafe(ended.set)
-        thread.join(STEP)
-        loop.close()
+        shutil.rmtree(folder)
 
 
-def _handler(target: str, rule: Rule, session: ClientSession) -> Callable[[web.Request], Awaitable[web.Response]]:
-    async def handle(request: web.Request) -> web.Response:
-        body = await request.read()
+@dataclass
+class Backend:
+    """A server that notes what it is asked, and tells it to who asks.
 
-        async def pass_on() -> web.Response:
-            kept = {name: request.headers[name] for name in _KEPT if name in request.headers}
-            async with session.request(request.method, target + request.path_qs, data=body, headers=kept) as answer:
-                told = CIMultiDict({"content-type": answer.headers.get("content-type", "application/json")})
-                if "retry-after" in answer.headers:
-                    told["retry-after"] = answer.headers["retry-after"]
-                return web.Response(status=answer.status, body=await answer.read(), headers=told)
+    Attributes:
+        address: Where, host:port.
+        ready: What `/readyz` says.
+        handle: What is done with every other request.
+        asked: Paths, in their order.
+    """
 
-        return await rule(request, pass_on)
+    address: str = ""
+    ready: bool = True
+    handle: Handling | None = None
+    asked: list[str] = field(default_factory=list[str])
+    runner: web.AppRunner | None = None
 
-    return handle
+    async def serve(self, request: web.Request) -> web.StreamResponse:
+        if request.path == "/readyz":
+            return web.Response(status=200 if self.ready else 503)
+        self.asked.append(request.path)
+        if self.handle is not None:
+            return await self.handle(request)
+        told = [(name.lower(), value) for name, value in request.headers.items()]
+        return web.json_response({"by": self.address, "headers": told})
+
+    async def stop(self) -> None:
+        """Let go of the port."""
+        assert self.runner is not None
+        await self.runner.cleanup()
+
+
+@asynccontextmanager
+async def backend() -> AsyncGenerator[Backend]:
+    """A server until the block ends."""
+    made = Backend()
+    application = web.Application(client_max_size=1 << 30)
+    application.router.add_route("*", "/{path:.*}", made.serve)
+    made.runner = web.AppRunner(application, shutdown_timeout=0)
+    await made.runner.setup()
+    try:
+        await web.TCPSite(made.runner, HOST, 0).start()
+        host, port = made.runner.addresses[0][:2]
+        made.address = f"{host}:{port}"
+        yield made
+    finally:
+        await made.stop()

@@ -17,7 +17,7 @@ import pytest
 from aiohttp import web
 from typer.testing import CliRunner
 
-from balancers import PassOn, balancer
+from lossy_balancers import PassOn, balancer
 from benches import figures, proofs
 from certificates import Authority
 from deadlines import STEP

@@ -165,6 +165,16 @@ class Child:
         if self._process is not None:
             await self._end(self._process)
 
+    async def replace(self, spec: ChildSpec) -> None:
+        """End the process, and run another one in its place.
+
+        Raises:
+            ConfigurationError: The other cannot be started or does not become ready: nothing runs then.
+        """
+        await self.stop()
+        self.spec = spec
+        await self.start()
+
     async def _end(self, process: Process) -> None:
         for number, seconds in self.spec.stop_signals:
             if process.returncode is None:

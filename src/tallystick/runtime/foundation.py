@@ -50,7 +50,7 @@ class Ground:
 
 @dataclass(frozen=True, slots=True)
 class Foundation:
-    """Lays the lower floors.
+    """Lays the lowest floor.
 
     Attributes:
         acting: Records what the first start makes.
@@ -68,12 +68,13 @@ class Foundation:
     fetching: Fetching = untold
 
     async def lay(self, site: Site) -> Ground:
-        """Start all of it, floor by floor.
+        """Start all of it.
 
         Raises:
             ConfigurationError: Something in the way that a person must mend.
         """
         settings, state = self.settings, site.state
+        children: list[Child] = []
         if settings.database.url is None:
             postgres = EmbeddedPostgres(
                 data_dir=state.data,
@@ -83,17 +84,18 @@ class Foundation:
                 report=self.report,
             )
             await asyncio.to_thread(postgres.initialise)
-            await site.floors.build(Child(_postgres_spec(postgres), self.report))
+            children.append(Child(_postgres_spec(postgres), self.report))
             settings = settings.model_copy(
                 update={"database": settings.database.model_copy(update={"url": SecretStr(postgres.url())})}
             )
-            self.report("PostgreSQL answers")
         found_by: dict[str, str] = {}
         for kind in self.stand_ins:
             prepared = await prepare_stand_in(kind, state, self.report, self.fetching)
-            await site.floors.build(Child(prepared.spec, self.report))
+            children.append(Child(prepared.spec, self.report))
             found_by |= prepared.environment
-            self.report(f"{prepared.spec.name} answers")
+        await site.floors.build(*children)
+        for child in children:
+            self.report(f"{child.spec.name} answers")
         await prepare_database(settings, self.acting, self.report)
         await ensure_admin_token(settings, self.acting, state.admin_token, self.report)
         return Ground(settings, found_by)

@@ -6,11 +6,14 @@ import signal
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from tallystick.runtime.child import Child
 from tallystick.runtime.logfiles import keep_bounded
 from tallystick.runtime.state import StateDirectory
 from tallystick.runtime.stopping import stop_event
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +24,7 @@ class Floors:
     _hurried: list[Child] = field(default_factory=list[Child])
 
     async def build(self, *children: Child, hurried: bool = False) -> None:
-        """Start children, one after the other, on a new floor.
+        """Start children, beside each other, on a new floor.
 
         Args:
             children: They are ended with the others, even where one cannot be started.
@@ -33,13 +36,23 @@ class Floors:
         self._floors.append(list(children))
         if hurried:
             self._hurried.extend(children)
-        for child in children:
-            await child.start()
+        starting = [asyncio.ensure_future(child.start()) for child in children]
+        try:
+            await asyncio.gather(*starting)
+        finally:
+            for each in starting:
+                each.cancel()
+            await asyncio.gather(*starting, return_exceptions=True)
 
     def hurry(self) -> None:
         """Tell those who wait for others that nobody waits for them."""
         for child in self._hurried:
             child.send(signal.SIGINT)
+
+    def pids(self) -> dict[str, int]:
+        """The processes that run now, by name."""
+        children = (child for floor in self._floors for child in floor)
+        return {child.spec.name: child.pid for child in children if child.pid is not None}
 
     async def clear(self) -> None:
         """End all, from the top."""
@@ -65,14 +78,13 @@ class Site:
     stop: asyncio.Event
     at_end: ExitStack
 
-    async def unless_stopped(self, work: Coroutine[None, None, None]) -> None:
-        """Do the work, and give it up when told to stop."""
+    async def unless_stopped(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """Do the work; None where it was given up, when told to stop."""
         working = asyncio.ensure_future(work)
         stopping = asyncio.ensure_future(self.stop.wait())
         try:
             await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
-            if working.done():
-                working.result()
+            return working.result() if working.done() else None
         finally:
             for task in (working, stopping):
                 task.cancel()

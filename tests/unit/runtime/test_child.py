@@ -70,6 +70,37 @@ async def test_one_that_ignores_the_first_signal_gets_the_next(tmp_path: Path) -
     assert child.pid is None
 
 
+async def test_another_takes_its_place_and_is_kept_running(tmp_path: Path) -> None:
+    said: asyncio.Queue[str] = asyncio.Queue()
+    child = Child(_spec(tmp_path, "import time; time.sleep(60)"), said.put_nowait)
+    await child.start()
+    first = child.pid
+    assert first is not None
+    await child.replace(_spec(tmp_path, "import time; time.sleep(61)", name="the other"))
+    assert not psutil.pid_exists(first)
+    assert child.pid is not None
+    os.kill(child.pid, signal.SIGKILL)
+    async with asyncio.timeout(DEADLINE):
+        assert "the other was ended by SIGKILL" in await said.get()
+        assert "the other runs again" in await said.get()
+    await child.stop()
+
+
+async def test_what_does_not_become_ready_can_be_put_back(tmp_path: Path) -> None:
+    async def never(_: Process, __: int) -> None:
+        raise ConfigurationError("the other was not ready")
+
+    before = _spec(tmp_path, "import time; time.sleep(60)")
+    child = Child(before, lambda _: None)
+    await child.start()
+    with pytest.raises(ConfigurationError, match="not ready"):
+        await child.replace(_spec(tmp_path, "import time; time.sleep(61)", ready=never))
+    assert child.pid is None
+    await child.replace(before)
+    assert child.pid is not None
+    await child.stop()
+
+
 async def test_what_it_says_before_it_dies_is_told(tmp_path: Path) -> None:
     (tmp_path / "child.log").write_text("of an earlier run\n")
     child = Child(_spec(tmp_path, "raise SystemExit('a setting is wrong')"), lambda _: None)

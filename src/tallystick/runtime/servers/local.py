@@ -2,11 +2,12 @@
 
 import asyncio
 import os
+import secrets
 import shutil
 import signal
 import socket
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -20,6 +21,7 @@ HOST: Final = "127.0.0.1"
 
 _POLL: Final = 0.05
 _ANSWER_SECONDS: Final = 5.0
+_LEAST_PORT, _PORTS = 15_000, 17_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +36,7 @@ class LocalServer:
         environment: All of its environment.
         folder: Its working directory, by which a leftover is known.
         identity: Whom it runs as.
+        program: How the name of its process begins.
     """
 
     name: str
@@ -43,6 +46,7 @@ class LocalServer:
     environment: Mapping[str, str]
     folder: Path
     identity: ChildIdentity
+    program: str = "java"
 
     async def wait_ready(self, seconds: float, log_file: Path, alive: Callable[[], bool], log_since: int = 0) -> None:
         """Wait until the server works.
@@ -56,44 +60,80 @@ class LocalServer:
         Raises:
             ConfigurationError: It ended or did not answer in time; the message has its last words.
         """
-        loop = asyncio.get_running_loop()
-        end = loop.time() + seconds
-        while not await self._answers():
-            if not alive():
-                said = " ".join(recent_lines(log_file, log_since)[-3:])
-                raise ConfigurationError(f"{self.name} did not start (see {log_file}): {said}")
-            if loop.time() > end:
-                raise ConfigurationError(f"{self.name} was not ready after {seconds:.0f} s: see {log_file}")
-            await asyncio.sleep(_POLL)
+        await until_it_works(self.name, self.answers, seconds, log_file, alive, log_since)
 
-    async def _answers(self) -> bool:
-        host, _, port = self.url.removeprefix("http://").partition(":")
-        try:
-            async with asyncio.timeout(_ANSWER_SECONDS):
-                reader, writer = await asyncio.open_connection(host, int(port))
-                try:
-                    request = f"GET {self.health} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n"
-                    writer.write(request.encode())
-                    return b" 200 " in await reader.readline()
-                finally:
-                    writer.close()
-        except (OSError, ValueError):  # a line too long for an answer is the other
-            return False
+    async def answers(self) -> bool:
+        """Whether it works now."""
+        return await says_yes(self.url, self.health)
 
     def stop_leftovers(self) -> None:
         """End the server that a killed run left behind in this folder."""
-        leftovers = working_in(self.folder, "java")
+        leftovers = working_in(self.folder, self.program)
         for number in (signal.SIGTERM, signal.SIGKILL):
             for process in leftovers:
                 send(process, number)
             leftovers = outliving(leftovers, 10)
 
 
+async def until_it_works(
+    name: str,
+    answers: Callable[[], Awaitable[bool]],
+    seconds: float,
+    log_file: Path,
+    alive: Callable[[], bool],
+    log_since: int = 0,
+) -> None:
+    """Wait until a server works; see `LocalServer.wait_ready`.
+
+    Raises:
+        ConfigurationError: It ended or did not answer in time; the message has its last words.
+    """
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    while not await answers():
+        if not alive():
+            said = " ".join(recent_lines(log_file, log_since)[-3:])
+            raise ConfigurationError(f"{name} did not start (see {log_file}): {said}")
+        if loop.time() > end:
+            raise ConfigurationError(f"{name} was not ready after {seconds:.0f} s: see {log_file}")
+        await asyncio.sleep(_POLL)
+
+
+async def says_yes(url: str, path: str) -> bool:
+    """Whether a server answers a GET with 200.
+
+    Args:
+        url: Of `http`, with a port.
+        path: What is asked for.
+    """
+    host, _, port = url.removeprefix("http://").partition(":")
+    asked = f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n"
+    return b" 200 " in await first_line(host, int(port), asked.encode())
+
+
+async def first_line(host: str, port: int, said: bytes) -> bytes:
+    """What a server says to this first; nothing where it does not answer in a few seconds."""
+    try:
+        async with asyncio.timeout(_ANSWER_SECONDS):
+            reader, writer = await asyncio.open_connection(host, port)
+            try:
+                writer.write(said)
+                return await reader.readline()
+            finally:
+                writer.close()
+    except (OSError, ValueError):  # a line too long for an answer is the other
+        return b""
+
+
 def free_port() -> int:
-    """A port of this machine that is free now."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return probe.getsockname()[1]
+    """A port of this machine that is free now, and will be while its server starts again.
+
+    Connections that go out are given higher ones on every system.
+    """
+    while True:
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind((HOST, _LEAST_PORT + secrets.randbelow(_PORTS)))
+            return probe.getsockname()[1]
 
 
 def plain_environment(**more: str) -> dict[str, str]:

@@ -4,12 +4,13 @@ import asyncio
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 from tallystick.runtime.child import ChildSpec, Process
 from tallystick.runtime.servers import elasticmq, opensearch
 from tallystick.runtime.servers.artifacts import Fetching, untold
-from tallystick.runtime.servers.local import free_port
+from tallystick.runtime.servers.local import LocalServer, free_port
 from tallystick.runtime.state import StateDirectory
 
 StandIn: TypeAlias = Literal["opensearch", "elasticmq"]
@@ -47,23 +48,36 @@ async def prepare_stand_in(
     """
     module = {"opensearch": opensearch, "elasticmq": elasticmq}[kind]
     server = await module.prepare(state.home / kind, free_port(), report, fetching)
-    log_file = state.logs / f"{kind}.log"
+    spec = server_spec(server, state.logs / f"{kind}.log", _READY_SECONDS, ((signal.SIGTERM, 30), (signal.SIGKILL, 10)))
+    return PreparedStandIn(spec, _found_by(kind, server.url))
+
+
+def server_spec(
+    server: LocalServer, log_file: Path, seconds: float, stop_signals: tuple[tuple[int, float], ...]
+) -> ChildSpec:
+    """A local server as a child.
+
+    Args:
+        server: It.
+        log_file: What it writes.
+        seconds: In which it must work.
+        stop_signals: See `ChildSpec`.
+    """
 
     async def ready(process: Process, log_since: int) -> None:
-        await server.wait_ready(_READY_SECONDS, log_file, lambda: process.returncode is None, log_since)
+        await server.wait_ready(seconds, log_file, lambda: process.returncode is None, log_since)
 
-    spec = ChildSpec(
+    return ChildSpec(
         name=server.name,
         command=lambda: list(server.command),
         log_file=log_file,
         environment=server.environment,
         identity=server.identity,
         folder=str(server.folder),
-        stop_signals=((signal.SIGTERM, 30), (signal.SIGKILL, 10)),
+        stop_signals=stop_signals,
         before=lambda: asyncio.to_thread(server.stop_leftovers),
         ready=ready,
     )
-    return PreparedStandIn(spec, _found_by(kind, server.url))
 
 
 def _found_by(kind: StandIn, url: str) -> dict[str, str]:
