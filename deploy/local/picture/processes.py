@@ -11,7 +11,7 @@ from tallystick.runtime.servers.local import HOST, says_yes, until_it_works
 from tallystick.runtime.site import Site
 from tallystick.settings import Settings
 
-_READY_SECONDS: Final = 60.0
+_READY_SECONDS: Final = 180.0
 _WORKER_SECONDS: Final = 30.0
 _KILL: Final = (signal.SIGKILL, 10.0)
 

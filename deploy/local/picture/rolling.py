@@ -10,7 +10,7 @@ from picture.release import Release
 from tallystick.errors import ConfigurationError
 from tallystick.runtime.child import Child, ChildSpec
 
-_UP_SECONDS: Final = 60.0
+_UP_SECONDS: Final = 180.0
 
 
 @dataclass(frozen=True, slots=True)

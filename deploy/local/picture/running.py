@@ -30,8 +30,8 @@ from tallystick.settings import Settings
 OF_EACH: Final = (1, 2)
 """Numbers of our processes of each kind: the balancer's configuration has as many places."""
 
-_READY_SECONDS: Final = 60.0
-_QUICK_SECONDS: Final = 10.0
+_READY_SECONDS: Final = 180.0
+_QUICK_SECONDS: Final = 60.0
 """In which HAProxy and Valkey must work."""
 
 _KILL: Final = (signal.SIGKILL, 10.0)
