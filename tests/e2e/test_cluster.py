@@ -31,6 +31,8 @@ PROGRESS = 40
 _SINGLES, _BULKS, _READERS = 3, 2, 2
 _BULK = 20
 _LONGEST_PAUSE = 0.5
+_PACE = 0.02
+"""Seconds of a client from an answer to its next request: the load is to go on, not to fill the machine."""
 
 
 @dataclass
@@ -80,10 +82,11 @@ async def answer_to(
             continue
         if answer.status_code in (200, 201):
             ledger.answered += 1
+            await asyncio.sleep(_PACE)
             return answer
         assert answer.status_code in RETRYABLE, f"{answer.status_code} {answer.text}\n{cluster.faults()}"
         assert answer.headers["content-type"] == "application/problem+json"
-        ledger.trouble(str(answer.status_code))
+        ledger.trouble(f"{answer.status_code} {answer.json()['title']}")
         await asyncio.sleep(min(float(answer.headers["retry-after"]), _LONGEST_PAUSE))
 
 
@@ -124,7 +127,6 @@ async def read(cluster: RunningCluster, ledger: Ledger) -> None:
             asked = {"limit": "20", **({"q": "kept"} if number % 2 else {})}
             answer = await answer_to(cluster, client, ledger, "GET", "/logs", params=asked)
             assert all(item["action"] == "cluster.tried" for item in answer.json()["items"])
-            await asyncio.sleep(0.05)
 
 
 async def watch(cluster: RunningCluster, ledger: Ledger) -> None:

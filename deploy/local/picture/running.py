@@ -120,14 +120,14 @@ class Cluster:
 
     async def _start_rate_server(self, site: Site, bulletin: Bulletin) -> dict[str, str]:
         """Start Valkey unless settings name a server; returns the settings by which it is found."""
-        if getattr(self.settings.rates, "url", None) is not None:
+        if self.settings.rates.url is not None:
             return {}
         server = prepare_rate_server(site.state.home / "valkey", self.report)
         stop_signals = ((signal.SIGTERM, 10.0), _KILL)
         spec = server_spec(server, site.state.logs / "valkey.log", _QUICK_SECONDS, stop_signals)
         await site.floors.build(Child(spec, bulletin.report))
         self.report(f"{server.name} answers")
-        return {}
+        return {"TALLYSTICK_RATES__URL": server.url, "TALLYSTICK_RATES__PASSWORD": server.password}
 
     def _stand_ins(self) -> list[StandIn]:
         """The servers that settings ask for and do not name."""
