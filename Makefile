@@ -49,6 +49,10 @@ setup: $(VENV)/.synced ## Install everything, at the locked versions, into .venv
 run: setup ## Run the product; local servers too with SEARCH=opensearch QUEUE=sqs
 	@exec $(BIN)/tallystick up $(if $(SEARCH),--search $(SEARCH)) $(if $(QUEUE),--queue $(QUEUE))
 
+.PHONY: cluster
+cluster: setup ## Run two of everything behind HAProxy, as in production
+	@exec $(BIN)/python deploy/local/cluster.py
+
 .PHONY: demo
 demo: setup ## Fill the running instance with a company's activity
 	@exec $(BIN)/tallystick demo

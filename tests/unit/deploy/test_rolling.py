@@ -1,0 +1,131 @@
+"""How a roll goes, what it says of itself over its door, and that nobody else gets in there."""
+
+import os
+import stat
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from picture.balancer import Balancer
+from picture.control import listening, order_roll
+from picture.release import Release
+from picture.rolling import Roll, Rolled
+from tallystick.errors import ConfigurationError
+from tallystick.runtime.child import Child, ChildSpec, Process
+from tallystick.runtime.servers.local import LocalServer
+
+NOBODY = Balancer(
+    LocalServer(name="", url="", health="", command=(), environment={}, folder=Path(), identity={}), "", "", Path()
+)
+"""Of processes that no balancer knows."""
+
+
+def release(folder: Path, migrated: str = "") -> Release:
+    """A checkout of which a process does nothing, and whose migration runs this."""
+    package = folder / "src" / "tallystick"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "__main__.py").write_text(migrated)
+    return Release.of(folder)
+
+
+def worker(folder: Path, number: int, failing: Path | None = None) -> Rolled:
+    """A process of each release, which never becomes ready where its tree is the failing one."""
+
+    def spec(release: Release) -> ChildSpec:
+        async def ready(_: Process, __: int) -> None:
+            if release.tree == failing:
+                raise ConfigurationError("it was not ready")
+
+        return ChildSpec(
+            name=f"worker {number}",
+            command=lambda: [sys.executable, "-c", "import time; time.sleep(600)", str(release.tree)],
+            log_file=folder / f"{number}.log",
+            environment=dict(os.environ),
+            ready=ready,
+        )
+
+    return Rolled(Child(spec(Release.of(folder / "old")), lambda _: None), spec)
+
+
+def trees(processes: list[Rolled]) -> list[str]:
+    """Which release each process runs."""
+    return [Path(psutil.Process(each.child.pid).cmdline()[-1]).name for each in processes]
+
+
+async def test_all_are_replaced_after_the_schema(tmp_path: Path) -> None:
+    old, new = release(tmp_path / "old"), release(tmp_path / "new")
+    processes = [worker(tmp_path, number) for number in (1, 2)]
+    roll, said = Roll(processes, NOBODY, os.environ, old), []
+    try:
+        for each in processes:
+            await each.child.start()
+        await roll.to(new, said.append)
+        assert trees(processes) == ["new", "new"]
+        assert roll.release == new
+        assert said[0] == "the schema is migrated"
+    finally:
+        for each in processes:
+            await each.child.stop()
+
+
+async def test_where_one_does_not_become_ready_all_are_put_back(tmp_path: Path) -> None:
+    old, new = release(tmp_path / "old"), release(tmp_path / "new")
+    processes = [worker(tmp_path, 1), worker(tmp_path, 2, failing=new.tree)]
+    roll = Roll(processes, NOBODY, os.environ, old)
+    try:
+        for each in processes:
+            await each.child.start()
+        with pytest.raises(ConfigurationError, match="not ready"):
+            await roll.to(new, lambda _: None)
+        assert trees(processes) == ["old", "old"]
+        assert roll.release == old
+    finally:
+        for each in processes:
+            await each.child.stop()
+
+
+async def test_where_the_schema_is_not_migrated_nothing_is_replaced(tmp_path: Path) -> None:
+    old, new = release(tmp_path / "old"), release(tmp_path / "new", "raise SystemExit('the disk is full')")
+    processes = [worker(tmp_path, 1)]
+    try:
+        await processes[0].child.start()
+        before = processes[0].child.pid
+        with pytest.raises(ConfigurationError, match="the disk is full"):
+            await Roll(processes, NOBODY, os.environ, old).to(new, lambda _: None)
+        assert processes[0].child.pid == before
+    finally:
+        await processes[0].child.stop()
+
+
+async def test_each_step_is_told_to_who_asked(tmp_path: Path) -> None:
+    async def roll(tree: Path, report: object) -> None:
+        assert callable(report)
+        report(f"to {tree}")
+
+    said: list[str] = []
+    async with listening(tmp_path / "control", roll):
+        assert stat.S_IMODE((tmp_path / "control").stat().st_mode) == 0o600
+        await order_roll(tmp_path / "control", Path("/next"), said.append)
+    assert said == ["to /next"]
+
+
+async def test_what_went_wrong_is_told_to_who_asked(tmp_path: Path) -> None:
+    async def roll(tree: Path, _: object) -> None:
+        raise ConfigurationError(f"{tree} does not start")
+
+    async with listening(tmp_path / "control", roll):
+        with pytest.raises(ConfigurationError, match="/next does not start"):
+            await order_roll(tmp_path / "control", Path("/next"), lambda _: None)
+
+
+async def test_where_no_cluster_runs_that_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="make cluster"):
+        await order_roll(tmp_path / "control", Path("/next"), lambda _: None)
+
+
+def test_only_a_checkout_is_a_release(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="no checkout"):
+        Release.of(tmp_path)
