@@ -22,6 +22,7 @@ from picture.balancer import states_of
 from tallystick.settings import ApiSettings, DatabaseSettings, Settings
 
 CLIENT, FORGED = "127.0.0.2", "6.6.6.6"
+AMAZON = "1-67891233-abcdef012345678912345678"
 TWENTY_MEBIBYTES = 20 * 1024 * 1024
 
 
@@ -49,6 +50,8 @@ async def pair() -> AsyncGenerator[tuple[Backend, Backend]]:
 def problem(answer: httpx.Response, status: int) -> dict[str, object]:
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["x-request-id"]
     told = answer.json()
     assert told["status"] == status
     return told
@@ -141,6 +144,8 @@ async def test_old_tls_is_refused(edge: Edge) -> None:
             {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"},
             "4bf92f3577b34da6a3ce929d0e0e4736",
         ),
+        ({"x-amzn-trace-id": "Self=1-2-3;Root=1-67891233-abcdef012345678912345678;Sampled=1"}, AMAZON),
+        ({"x-amzn-trace-id": "Root=1-67891233"}, None),
         ({}, None),
     ],
 )
