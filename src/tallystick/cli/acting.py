@@ -1,6 +1,7 @@
 """What a person does at the command line is recorded in the access logs, as the API's requests are."""
 
 import getpass
+import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
@@ -11,9 +12,17 @@ from tallystick.settings import Settings
 from tallystick.tenants.directory import TenantDirectory
 
 
+def account() -> str:
+    """The account that runs the command: its name, or its number where it has none, as in some containers."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return str(os.getuid())
+
+
 def operator() -> Actor:
     """Who sits at the command line, as the system names them."""
-    return Actor(issuer="tallystick:cli", subject=getpass.getuser())
+    return Actor(issuer="tallystick:cli", subject=account())
 
 
 @asynccontextmanager

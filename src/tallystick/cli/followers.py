@@ -1,9 +1,7 @@
 """`tallystick followers`: how far they are behind the logs, and what to do when what they keep is not right."""
 
 import asyncio
-import getpass
 import json
-import os
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
@@ -13,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from tallystick.cli.acting import account
 from tallystick.cli.jobs import as_document, broken_off, job_service, watch
 from tallystick.cli.reading import load_settings
 from tallystick.cli.tables import print_table
@@ -181,7 +180,7 @@ def rebuild(
             _following() as following,
             job_service(settings, following.database) as service,
         ):
-            by = {"issuer": "cli", "subject": _account()}
+            by = {"issuer": "cli", "subject": account()}
             jobs = [
                 await service.create(head.tenant_id, head.id, REBUILD_INDEX, {}, by)
                 for head in await following.logs(tenant, log)
@@ -201,13 +200,6 @@ def rebuild(
             typer.echo(f"{job.tenant_id} {job.log}: {job.state}{left} (job {job.id})")
     if any(job.state in (JobState.FAILED, JobState.CANCELLED) for job in jobs):
         raise typer.Exit(1)
-
-
-def _account() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # an account that has no name
-        return str(os.getuid())
 
 
 @app.command("quarantine")

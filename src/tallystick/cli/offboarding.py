@@ -1,7 +1,6 @@
 """`tallystick tenants remove` and `restore`: the end of a tenant, and taking that back while it can be."""
 
 import asyncio
-import getpass
 import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -12,7 +11,7 @@ import typer
 
 from tallystick.access_log.model import Deed
 from tallystick.auth.keyring import open_keyring
-from tallystick.cli.acting import acting, operator
+from tallystick.cli.acting import account, acting, operator
 from tallystick.cli.jobs import as_document, job_service
 from tallystick.cli.reading import load_settings
 from tallystick.database.pools import Database
@@ -75,7 +74,7 @@ def remove(
 ) -> None:
     """Suspend a tenant now, and remove it with all that it holds after some days. A worker does it, as a job."""
     why = _reason(reason)
-    whom = recipient or getpass.getuser()
+    whom = recipient or account()
 
     async def work() -> "Outlook | tuple[Tenant, Job]":
         async with _means() as means:
