@@ -35,13 +35,13 @@ def s3_settings(url: str, prefix: str) -> ObjectSettings:
     return ObjectSettings(url=f"s3://{BUCKET}/{prefix}", endpoint=url, path_style=True)
 
 
-def make_bucket(url: str) -> None:
-    """Make the bucket of all tests, if it is not there."""
+def make_bucket(url: str, name: str = BUCKET) -> None:
+    """Make a bucket, that of all tests unless another is named, if it is not there."""
     session: Any = botocore_session.Session()
     client = session.create_client("s3", region_name="us-east-1", endpoint_url=url)
     with closing(client):
-        if BUCKET not in [each["Name"] for each in client.list_buckets()["Buckets"]]:
-            client.create_bucket(Bucket=BUCKET)
+        if name not in [each["Name"] for each in client.list_buckets()["Buckets"]]:
+            client.create_bucket(Bucket=name)
 
 
 async def prepare(folder: Path, port: int, report: Callable[[str], None]) -> LocalServer:
