@@ -6,10 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pydantic import BaseModel
-
+from setting_fields import setting_fields
 from tallystick.errors import TallystickError
-from tallystick.settings import DatabaseSettings, Settings
+from tallystick.settings import DatabaseSettings
 
 ROOT = Path(__file__).parents[3]
 REFERENCE = ROOT / "docs" / "reference"
@@ -25,14 +24,8 @@ def test_the_generated_pages_are_current() -> None:
 
 def test_every_setting_is_in_the_table_with_a_meaning() -> None:
     text = (REFERENCE / "settings.md").read_text()
-    names: list[str] = []
-    for name, field in Settings.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            names += [f"TALLYSTICK_{name}__{inner}".upper() for inner in field.annotation.model_fields]
-        else:
-            names.append(f"TALLYSTICK_{name}".upper())
 
-    for name in names:
+    for name in setting_fields():
         row = re.search(rf"^\| `{name}` \|.*\| (.+) \|$", text, re.MULTILINE)
         assert row is not None, f"{name} has no row"
         assert row[1].strip(), f"{name} has no description"
