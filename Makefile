@@ -97,6 +97,14 @@ check: setup ## What CI runs: format, lint, types, imports, secrets, audit, test
 	@$(MAKE) --no-print-directory -j3 lint secrets audit
 	@$(BIN)/pytest -n auto --dist worksteal --cov --cov-report=term $(TESTS)
 
+# What the deployment on AWS is made of; your own choices by CHOICES=file.json.
+CHOICES ?= deploy/cdk/example.json
+
+.PHONY: synth
+synth: setup ## Write the CloudFormation templates into deploy/cdk/cdk.out
+	@CDK_CONTEXT_JSON="$$(cat $(CHOICES))" CDK_OUTDIR=deploy/cdk/cdk.out $(BIN)/python deploy/cdk/app.py
+	@$(BIN)/cfn-lint --config-file deploy/cdk/.cfnlintrc.yaml deploy/cdk/cdk.out/*.template.json
+
 .PHONY: lock
 lock: $(UV) | $(BIN)/python ## Resolve the dependencies anew: all into requirements.lock, the image's into deploy/container
 	@$(UV) lock --quiet --python $(BIN)/python

@@ -1,0 +1,157 @@
+"""What the firewall refuses: bad addresses, floods, bodies over the limit. It never judges what an event says.
+
+An audit log is sent what attackers did: `${jndi:…}` as a user agent, `<script>` in a message, a path to `/etc/passwd`.
+Auditors ask for the same words, and resources may have any name. A rule that looks into bodies, queries or paths would
+refuse just the events that matter most, so these rules only count; the application takes none of it for code.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from aws_cdk import aws_wafv2 as waf
+
+from tallystick_aws.contentlength import longer_than
+from tallystick_aws.sizes import Size
+
+MAX_BODY: Final = 16 * 1024 * 1024
+"""`TALLYSTICK_API__MAX_BODY_BYTES`. What comes in chunks names no length; there the application counts."""
+
+_WINDOW: Final = 300
+"""Seconds over which requests are counted."""
+
+COUNTED_ONLY: Final[Mapping[str, Sequence[str]]] = {
+    "AWSManagedRulesCommonRuleSet": (
+        "SizeRestrictions_BODY",  # 8 KiB; an event may have 256, a bulk request 16,384
+        "SizeRestrictions_QUERYSTRING",  # 2 KiB; a cursor and words may take more
+        "SizeRestrictions_URIPATH",
+        "EC2MetaDataSSRF_BODY",
+        "EC2MetaDataSSRF_URIPATH",
+        "EC2MetaDataSSRF_QUERYARGUMENTS",
+        "GenericLFI_BODY",
+        "GenericLFI_URIPATH",
+        "GenericLFI_QUERYARGUMENTS",
+        "GenericRFI_BODY",
+        "GenericRFI_URIPATH",
+        "GenericRFI_QUERYARGUMENTS",
+        "RestrictedExtensions_URIPATH",
+        "RestrictedExtensions_QUERYARGUMENTS",
+        "CrossSiteScripting_BODY",
+        "CrossSiteScripting_URIPATH",
+        "CrossSiteScripting_QUERYARGUMENTS",
+        "NoUserAgent_HEADER",  # clients are programs
+        "UserAgent_BadBots_HEADER",
+    ),
+    "AWSManagedRulesKnownBadInputsRuleSet": (
+        "JavaDeserializationRCE_BODY",
+        "JavaDeserializationRCE_URIPATH",
+        "JavaDeserializationRCE_QUERYSTRING",
+        "Log4JRCE_BODY",
+        "Log4JRCE_URIPATH",
+        "Log4JRCE_QUERYSTRING",
+        "ReactJSRCE_BODY",
+        "ExploitablePaths_URIPATH",
+    ),
+    "AWSManagedRulesAmazonIpReputationList": (),
+}
+"""AWS's groups of rules, and which of their rules count and do not refuse. The group against injection of SQL is not
+among them: its rules look into nothing but bodies, queries, paths and cookies."""
+
+
+def _problem(title: str, status: int, detail: str) -> waf.CfnWebACL.CustomResponseBodyProperty:
+    return waf.CfnWebACL.CustomResponseBodyProperty(
+        content_type="APPLICATION_JSON",
+        content=f'{{"title": "{title}", "status": {status}, "detail": "{detail}"}}',
+    )
+
+
+ANSWERS: Final = {
+    "too-large": _problem("Body too large", 413, f"send at most {MAX_BODY} bytes"),
+    "slow-down": _problem("Too many requests", 429, "wait a minute, then send less"),
+}
+
+_UNCHANGED: Final = waf.CfnWebACL.TextTransformationProperty(priority=0, type="NONE")
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """A rule that has no place yet. One of a managed group has no action: its own rules do."""
+
+    name: str
+    statement: waf.CfnWebACL.StatementProperty
+    action: waf.CfnWebACL.RuleActionProperty | None = None
+
+
+def firewall_rules(size: Size) -> list[waf.CfnWebACL.RuleProperty]:
+    """All rules, in the order in which they are asked."""
+    rules = [
+        _body_rule(),
+        _token_rule(size.requests_per_token),
+        _address_rule(size.requests_per_address),
+        *(_managed_rule(group, counted) for group, counted in COUNTED_ONLY.items()),
+    ]
+    return [
+        waf.CfnWebACL.RuleProperty(
+            name=rule.name,
+            priority=priority,
+            statement=rule.statement,
+            action=rule.action,
+            override_action=None if rule.action else waf.CfnWebACL.OverrideActionProperty(none={}),
+            visibility_config=visible(rule.name),
+        )
+        for priority, rule in enumerate(rules)
+    ]
+
+
+def visible(name: str) -> waf.CfnWebACL.VisibilityConfigProperty:
+    """Count in CloudWatch by a name; no requests are kept as samples, since they hold tokens."""
+    return waf.CfnWebACL.VisibilityConfigProperty(
+        cloud_watch_metrics_enabled=True, metric_name=name, sampled_requests_enabled=False
+    )
+
+
+def _body_rule() -> _Rule:
+    long_body = waf.CfnWebACL.RegexMatchStatementProperty(
+        field_to_match=waf.CfnWebACL.FieldToMatchProperty(single_header={"Name": "content-length"}),
+        regex_string=longer_than(MAX_BODY),
+        text_transformations=[_UNCHANGED],
+    )
+    return _Rule("Body", waf.CfnWebACL.StatementProperty(regex_match_statement=long_body), _refuse(413, "too-large"))
+
+
+def _token_rule(limit: int) -> _Rule:
+    token = waf.CfnWebACL.RateLimitHeaderProperty(name="authorization", text_transformations=[_UNCHANGED])
+    rate = waf.CfnWebACL.RateBasedStatementProperty(
+        aggregate_key_type="CUSTOM_KEYS",
+        custom_keys=[waf.CfnWebACL.RateBasedStatementCustomKeyProperty(header=token)],
+        evaluation_window_sec=_WINDOW,
+        limit=limit,
+    )
+    return _Rule("PerToken", waf.CfnWebACL.StatementProperty(rate_based_statement=rate), _refuse(429, "slow-down"))
+
+
+def _address_rule(limit: int) -> _Rule:
+    rate = waf.CfnWebACL.RateBasedStatementProperty(aggregate_key_type="IP", evaluation_window_sec=_WINDOW, limit=limit)
+    return _Rule("PerAddress", waf.CfnWebACL.StatementProperty(rate_based_statement=rate), _refuse(429, "slow-down"))
+
+
+def _managed_rule(group: str, counted: Sequence[str]) -> _Rule:
+    count = waf.CfnWebACL.RuleActionProperty(count={})
+    managed = waf.CfnWebACL.ManagedRuleGroupStatementProperty(
+        vendor_name="AWS",
+        name=group,
+        rule_action_overrides=[
+            waf.CfnWebACL.RuleActionOverrideProperty(name=rule, action_to_use=count) for rule in counted
+        ],
+    )
+    return _Rule(group, waf.CfnWebACL.StatementProperty(managed_rule_group_statement=managed))
+
+
+def _refuse(status: int, answer: str) -> waf.CfnWebACL.RuleActionProperty:
+    wait = waf.CfnWebACL.CustomHTTPHeaderProperty(name="Retry-After", value="60")
+    response = waf.CfnWebACL.CustomResponseProperty(
+        response_code=status,
+        custom_response_body_key=answer,
+        response_headers=[wait] if status == 429 else None,
+    )
+    return waf.CfnWebACL.RuleActionProperty(block=waf.CfnWebACL.BlockActionProperty(custom_response=response))
