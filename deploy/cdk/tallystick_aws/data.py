@@ -39,7 +39,9 @@ class DataStack(Stack):
         self.search = Search(self, "Search", choices, self.network, self.keys, self.secrets)
         self.cache = Cache(self, "Cache", choices, self.network, self.keys, self.secrets)
         self.database = (
-            None if choices.external_database else Database(self, "Database", choices, self.network, self.keys)
+            None
+            if choices.external_database
+            else Database(self, "Database", choices, self.network, self.keys, self.secrets)
         )
         self.network.let_through(self.objects.bucket.bucket_arn)
         kept = [self.objects.bucket.bucket_arn]

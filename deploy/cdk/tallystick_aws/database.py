@@ -12,9 +12,9 @@ from tallystick_aws.choices import Choices
 from tallystick_aws.excuses import excuse
 from tallystick_aws.keys import Keys
 from tallystick_aws.network import Network
+from tallystick_aws.secrets import OWNER, Secrets
 
 NAME: Final = "tallystick"
-OWNER: Final = "tallystick_owner"
 ROOTS: Final = "/etc/tallystick/rds-ca.pem"
 """Certificates of RDS in our image: no system knows them (deploy/cdk/image/Dockerfile)."""
 
@@ -26,7 +26,9 @@ class Database(Construct):
         cluster: The cluster.
     """
 
-    def __init__(self, scope: Construct, name: str, choices: Choices, network: Network, keys: Keys) -> None:
+    def __init__(
+        self, scope: Construct, name: str, choices: Choices, network: Network, keys: Keys, secrets: Secrets
+    ) -> None:
         super().__init__(scope, name)
         engine = rds.DatabaseClusterEngine.aurora_postgres(version=rds.AuroraPostgresEngineVersion.VER_18_4)
         instance = ec2.InstanceType(choices.sizes.database)
@@ -35,7 +37,7 @@ class Database(Construct):
             "Cluster",
             engine=engine,
             default_database_name=NAME,
-            credentials=rds.Credentials.from_generated_secret(OWNER, encryption_key=keys.secrets),
+            credentials=rds.Credentials.from_secret(secrets.owner, OWNER),
             writer=rds.ClusterInstance.provisioned("Writer", instance_type=instance),
             readers=[
                 # They take over: ours is one writer, and a reader that is behind would miss what was just written.
@@ -71,7 +73,6 @@ class Database(Construct):
             enable_cluster_level_enhanced_monitoring=True,
         )
         excuse(self.cluster, "The application logs in by roles with passwords of their own, over TLS.", "RDS6")
-        excuse(self.cluster, "The secret of the owner is read by the migration task alone.", "SMG4")
         excuse(self.cluster, "No port is a secret; only four security groups reach it.", "RDS11")
 
     def _monitoring_role(self) -> iam.Role:

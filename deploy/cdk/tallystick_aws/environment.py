@@ -66,7 +66,7 @@ def for_api(choices: Choices, data: DataStack) -> dict[str, str]:
 
 def for_migration(data: DataStack) -> dict[str, str]:
     """What the migration is told: of the database alone, as its owner."""
-    return {**_database(data, database.OWNER), "TALLYSTICK_HOME": HOME}
+    return {**_database(data, secrets.OWNER), "TALLYSTICK_HOME": HOME}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +111,7 @@ def owner(data: DataStack) -> Mapping[str, Hidden]:
     """What makes the migration the schema's owner."""
     if data.secrets.database is not None:
         return {_URL: Hidden(data.secrets.database, "owner_url")}
-    secret = data.database and data.database.cluster.secret
-    if secret is None:
-        raise AssertionError("a database is external, or ours and with a secret of its owner")
-    return {"PGPASSWORD": Hidden(secret, "password")}
+    return {"PGPASSWORD": Hidden(data.secrets.owner, "password")}
 
 
 _URL: Final = "TALLYSTICK_DATABASE__URL"

@@ -1,5 +1,6 @@
 """Secrets: made by AWS where a random one will do, and else filled in by whoever deploys."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -14,7 +15,9 @@ _API_ROLES: Final[Sequence[str]] = ("writer", "reader", "control")
 _ROLES: Final[Sequence[str]] = (*_API_ROLES, "worker")
 """Login roles of the database, each with a password of its own."""
 
+OWNER: Final = "tallystick_owner"
 SEARCH_USER: Final = "tallystick"
+_ESCAPED: Final = "\"'\\/@:#?&%{}[]<>`,;|^~$=()!*+ "
 
 
 class Secrets(Construct):
@@ -24,6 +27,7 @@ class Secrets(Construct):
         key_files: Keys that sign tokens and cursors and digest retries, as one JSON object; filled in.
         api_roles: Passwords of the login roles that API tasks use, as one JSON object.
         all_roles: Those of all login roles.
+        owner: User and password of the schema's owner in Aurora.
         search: User and password of OpenSearch.
         cache: Password of Valkey.
         database: Where an external database is: `owner_url` and `url`, JSON; filled in. None for Aurora.
@@ -33,26 +37,15 @@ class Secrets(Construct):
         super().__init__(scope, name)
         self._keys = keys
         self.key_files = self._filled_in("KeyFiles", "tallystick/key-files", "Tallystick's key files, one JSON object")
-        roles = {f"tallystick_{role}": self._password(role.title(), f"Password of {role}s") for role in _ROLES}
+        roles = {
+            f"tallystick_{role}": self._password(role.title(), f"Password of tallystick_{role}") for role in _ROLES
+        }
         self.api_roles = self._together(
             "ApiRoles", {name: roles[name] for name in map("tallystick_{}".format, _API_ROLES)}
         )
         self.all_roles = self._together("AllRoles", roles)
-        self.search = secretsmanager.Secret(
-            self,
-            "Search",
-            description="User of OpenSearch",
-            encryption_key=keys.secrets,
-            generate_secret_string=secretsmanager.SecretStringGenerator(
-                secret_string_template=f'{{"username": "{SEARCH_USER}"}}',
-                generate_string_key="password",
-                password_length=48,
-                # OpenSearch wants one of each kind; these need no escape in JSON or a URL.
-                exclude_characters="\"'\\/@:#?&%{}[]<>`,;|^~$= ",
-                require_each_included_type=True,
-            ),
-            removal_policy=RemovalPolicy.RETAIN,
-        )
+        self.owner = self._login("Owner", OWNER, "Owner of the schema")
+        self.search = self._login("Search", SEARCH_USER, "User of OpenSearch")
         self.cache = self._password("Cache", "Password of Valkey")
         self.database = (
             self._filled_in("Database", "tallystick/database", "Where PostgreSQL is: owner_url and url, JSON")
@@ -73,6 +66,23 @@ class Secrets(Construct):
             description=description,
             encryption_key=self._keys.secrets,
             generate_secret_string=secretsmanager.SecretStringGenerator(exclude_punctuation=True, password_length=48),
+            removal_policy=RemovalPolicy.RETAIN,
+        )
+
+    def _login(self, name: str, user: str, description: str) -> secretsmanager.Secret:
+        """A user and a password, with one of each kind of character, of which none needs an escape anywhere."""
+        return secretsmanager.Secret(
+            self,
+            name,
+            description=description,
+            encryption_key=self._keys.secrets,
+            generate_secret_string=secretsmanager.SecretStringGenerator(
+                secret_string_template=json.dumps({"username": user}),
+                generate_string_key="password",
+                password_length=48,
+                exclude_characters=_ESCAPED,
+                require_each_included_type=True,
+            ),
             removal_policy=RemovalPolicy.RETAIN,
         )
 

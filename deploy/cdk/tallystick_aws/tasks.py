@@ -65,6 +65,8 @@ class Task(Construct):
         super().__init__(scope, name)
         self._choices, self._data = choices, data
         self.role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("ecs-tasks.amazonaws.com"))
+        starts = iam.Role(self, "Execution", assumed_by=iam.ServicePrincipal("ecs-tasks.amazonaws.com"))
+        excuse(starts, "To log in to ECR is no action on a resource.", "IAM5[Resource::*]")
         self.definition = ecs.FargateTaskDefinition(
             self,
             "Definition",
@@ -72,7 +74,7 @@ class Task(Construct):
             cpu=CPU,
             memory_limit_mib=MEMORY,
             task_role=self.role,
-            execution_role=iam.Role(self, "Execution", assumed_by=iam.ServicePrincipal("ecs-tasks.amazonaws.com")),
+            execution_role=starts,
             runtime_platform=ecs.RuntimePlatform(
                 cpu_architecture=ARCHITECTURE, operating_system_family=ecs.OperatingSystemFamily.LINUX
             ),
@@ -85,7 +87,7 @@ class Task(Construct):
             command=list(program.command),
             user=USER,
             readonly_root_filesystem=program.read_only,
-            linux_parameters=ecs.LinuxParameters(self, "Linux", init_process_enabled=True),
+            linux_parameters=self._linux(program),
             environment=dict(program.told),
             secrets={name: self._secret(name, value) for name, value in program.hidden.items()},
             stop_timeout=STOP,
@@ -101,7 +103,12 @@ class Task(Construct):
             ecs.MountPoint(source_volume="tmp", container_path="/tmp", read_only=False),  # noqa: S108  # in a task
         )
         excuse(self.definition, "No variable is a secret: those come from Secrets Manager.", "ECS2")
-        excuse(self, "To log in to ECR is no action on a resource.", "IAM5[Resource::*]")
+
+    def _linux(self, program: Program) -> ecs.LinuxParameters:
+        linux = ecs.LinuxParameters(self, "Linux", init_process_enabled=True)
+        if program.read_only:
+            linux.drop_capabilities(ecs.Capability.ALL)
+        return linux
 
     def _secret(self, name: str, hidden: Hidden) -> ecs.Secret:
         """Let ECS read a secret before it starts the task. The right is the role's alone; the key's policy stays."""

@@ -1,0 +1,79 @@
+"""The firewall: floods and bodies over the limit are refused, and what events say never is."""
+
+import re
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cloud_templates import Templates
+from tallystick.settings import ApiSettings
+from tallystick_aws.contentlength import longer_than
+
+
+@given(st.integers(1, 10**9), st.integers(0, 10**12), st.integers(0, 3))
+def test_the_pattern_is_a_comparison_of_numbers(limit: int, length: int, zeros: int) -> None:
+    assert bool(re.search(longer_than(limit), "0" * zeros + str(length))) is (length > limit)
+
+
+@given(st.integers(1, 10**9), st.integers(-2, 2))
+def test_the_pattern_is_exact_at_the_limit(limit: int, beside: int) -> None:
+    assert bool(re.search(longer_than(limit), str(max(limit + beside, 0)))) is (beside > 0)
+
+
+def test_a_body_may_be_as_long_as_the_application_takes(templates: Templates) -> None:
+    (pattern,) = [
+        rule["Statement"]["RegexMatchStatement"]
+        for rule in rules(templates)
+        if "RegexMatchStatement" in rule["Statement"]
+    ]
+
+    assert pattern["FieldToMatch"] == {"SingleHeader": {"Name": "content-length"}}
+    assert pattern["RegexString"] == longer_than(ApiSettings().max_body_bytes)
+    assert len(pattern["RegexString"]) <= 512, "the longest that AWS WAF takes"
+
+
+def test_floods_are_told_to_wait_by_token_and_by_address(templates: Templates) -> None:
+    rates = [rule for rule in rules(templates) if "RateBasedStatement" in rule["Statement"]]
+    keys = [rule["Statement"]["RateBasedStatement"] for rule in rates]
+
+    assert {each["AggregateKeyType"] for each in keys} == {"IP", "CUSTOM_KEYS"}
+    assert [each["CustomKeys"][0]["Header"]["Name"] for each in keys if "CustomKeys" in each] == ["authorization"]
+    for rule in rates:
+        answer = rule["Action"]["Block"]["CustomResponse"]
+        assert answer["ResponseCode"] == 429
+        assert answer["ResponseHeaders"] == [{"Name": "Retry-After", "Value": "60"}]
+
+
+def test_no_managed_rule_refuses_for_a_body_a_query_or_a_path(templates: Templates) -> None:
+    """Attack strings are what an audit log is sent, and what auditors ask for."""
+    groups = {
+        rule["Statement"]["ManagedRuleGroupStatement"]["Name"]: rule["Statement"]["ManagedRuleGroupStatement"]
+        for rule in rules(templates)
+        if "ManagedRuleGroupStatement" in rule["Statement"]
+    }
+    counted = {each["Name"] for group in groups.values() for each in group.get("RuleActionOverrides", ())}
+
+    assert set(groups) == {
+        "AWSManagedRulesCommonRuleSet",
+        "AWSManagedRulesKnownBadInputsRuleSet",
+        "AWSManagedRulesAmazonIpReputationList",
+    }
+    for threat in ("GenericLFI", "GenericRFI", "CrossSiteScripting", "EC2MetaDataSSRF"):
+        assert {f"{threat}_{where}" for where in ("BODY", "URIPATH", "QUERYARGUMENTS")} <= counted
+    for threat in ("Log4JRCE", "JavaDeserializationRCE"):
+        assert {f"{threat}_{where}" for where in ("BODY", "URIPATH", "QUERYSTRING")} <= counted
+    assert "SizeRestrictions_BODY" in counted, "it would refuse what is longer than 8 KiB"
+
+
+def test_tokens_are_in_no_log_of_the_firewall(templates: Templates) -> None:
+    logging = templates.the("small", "Service", "AWS::WAFv2::LoggingConfiguration")
+    acl = templates.the("small", "Service", "AWS::WAFv2::WebACL")
+
+    assert {"SingleHeader": {"Name": "authorization"}} in logging["RedactedFields"]
+    assert not any(rule["VisibilityConfig"]["SampledRequestsEnabled"] for rule in acl["Rules"])
+
+
+def rules(templates: Templates) -> list[dict[str, Any]]:
+    """All rules."""
+    return templates.the("small", "Service", "AWS::WAFv2::WebACL")["Rules"]
