@@ -69,8 +69,8 @@ def test_a_choice_that_cannot_be_says_what_to_mend(change: dict[str, str | None]
 def test_the_pages_table_of_sizes_is_the_codes(size: str) -> None:
     page = (CDK.parents[1] / "docs" / "reference" / "sizing.md").read_text()
     rows = {
-        cells[0].strip("` "): [cell.strip() for cell in cells[1:]]
-        for cells in (line.strip("|").split("|") for line in page.splitlines() if line.startswith("| `"))
+        cells[0].split("`")[1]: [cell.strip() for cell in cells[1:]]
+        for cells in (line.strip("| ").split("|") for line in page.splitlines() if line.startswith("| `"))
     }
     stated = dict(zip(SIZES, zip(*rows.values(), strict=True), strict=True))[size]
 

@@ -53,3 +53,5 @@ class DataStack(Stack):
         tasks = self.network.vpc.select_subnets(subnet_group_name="Tasks").subnet_ids
         CfnOutput(self, "TaskSubnets", value=Fn.join(",", tasks))
         CfnOutput(self, "OperatorGroup", value=self.network.operator.security_group_id)
+        if choices.external_database:
+            CfnOutput(self, "DatabaseGroup", value=self.network.database.security_group_id)
