@@ -1,32 +1,46 @@
 """What holds data on AWS: encrypted, kept, reachable by nobody but who must, and as the application expects it."""
 
 import json
-from typing import Any, Final, get_args
+from typing import Any, Final, cast, get_args
 
 import pytest
 
 from cloud_templates import DEPLOYMENTS, Templates
-from tallystick.adapters.sqs import queues as our_queues
+from tallystick.adapters.sqs.client import NoQueueError, Sqs
+from tallystick.adapters.sqs.queues import KINDS, Queues
 from tallystick.database.pools import Role
 
 LOGINS: Final = tuple(f"tallystick_{role}" for role in get_args(Role))
 ANY: Final = pytest.mark.parametrize("deployment", DEPLOYMENTS)
 
 
-def test_the_queues_are_those_that_the_application_would_make(templates: Templates) -> None:
-    made = {each["QueueName"]: each for each in templates.properties("small", "Data", "AWS::SQS::Queue")}
+class NoQueuesYet:
+    """Stands where SQS is, without a queue, and keeps what is made."""
 
-    assert set(made) == {f"tallystick-{kind}{dead}.fifo" for kind in our_queues.KINDS for dead in ("", "-dead")}
-    for kind in our_queues.KINDS:
-        work, dead = made[f"tallystick-{kind}.fifo"], made[f"tallystick-{kind}-dead.fifo"]
-        for queue in (work, dead):
-            assert {name: str(queue[name]).removesuffix(".0") for name in our_queues._COMMON if name in queue} == {
-                name: value.title() if value in ("true", "false") else value
-                for name, value in our_queues._COMMON.items()
-            }
-        assert work["MessageRetentionPeriod"] == our_queues._RETENTION[kind]
-        assert dead["MessageRetentionPeriod"] == our_queues._DEAD_RETENTION
-        assert work["RedrivePolicy"]["maxReceiveCount"] == our_queues.MAX_RECEIVES
+    def __init__(self) -> None:
+        self.made: dict[str, dict[str, str]] = {}
+
+    async def call(self, operation: str, **asked: Any) -> dict[str, Any]:
+        if operation == "create_queue":
+            self.made[asked["QueueName"]] = asked["Attributes"]
+        elif operation == "get_queue_url":
+            raise NoQueueError
+        return {"QueueUrl": asked.get("QueueName"), "Attributes": {"QueueArn": "arn"}}
+
+
+async def test_the_queues_are_those_that_the_application_would_make(templates: Templates) -> None:
+    sqs = NoQueuesYet()
+    for kind in KINDS:
+        await Queues(cast("Sqs", sqs), "tallystick").url(kind)
+    deployed = {each["QueueName"]: each for each in templates.properties("small", "Data", "AWS::SQS::Queue")}
+
+    assert set(deployed) == set(sqs.made)
+    for name, wanted in sqs.made.items():
+        redrive = json.loads(wanted.pop("RedrivePolicy", "{}"))
+        assert {each: str(deployed[name].get(each, False)).lower() for each in wanted} == {
+            each: value.lower() for each, value in wanted.items()
+        }
+        assert deployed[name].get("RedrivePolicy", {}).get("maxReceiveCount") == redrive.get("maxReceiveCount")
 
 
 @ANY

@@ -4,7 +4,7 @@ import json
 import threading
 from collections.abc import Generator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import pytest
 
@@ -42,16 +42,18 @@ class Aws(ThreadingHTTPServer):
 
 
 class _Speaking(BaseHTTPRequestHandler):
-    server: Aws
+    @property
+    def aws(self) -> Aws:
+        return cast("Aws", self.server)
 
     def do_POST(self) -> None:
         operation = self.headers["x-amz-target"].rpartition(".")[2]
         asked = self._body()
-        self._send(self.server.run_task(asked) if operation == "RunTask" else self.server.describe_tasks(asked))
+        self._send(self.aws.run_task(asked) if operation == "RunTask" else self.aws.describe_tasks(asked))
 
     def do_PUT(self) -> None:
         assert not self.headers["content-type"], "a signed URL takes none"
-        self.server.answers.append(self._body())
+        self.aws.answers.append(self._body())
         self._send({})
 
     def _body(self) -> dict[str, Any]:
@@ -64,7 +66,7 @@ class _Speaking(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *_: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # as its class names it
         """Nobody reads it."""
 
 

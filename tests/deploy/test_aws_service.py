@@ -8,9 +8,12 @@ import pytest
 from pydantic import BaseModel
 
 from cloud_templates import DEPLOYMENTS, Templates
+from tallystick.search.follower import NAME as SEARCH
 from tallystick.settings import Settings
+from tallystick.stats.follower import NAME as ROLLUPS
 
 ANY: Final = pytest.mark.parametrize("deployment", DEPLOYMENTS)
+FOLLOWERS: Final = (SEARCH, ROLLUPS)
 TASKS: Final = ("Api", "Migration", "Operator", "Worker")
 OTHERS: Final = {"AWS_CHECKSUM_ALGORITHM", "PGPASSWORD"}
 """Read by the libraries for S3 and PostgreSQL."""
@@ -224,14 +227,17 @@ def test_services_grow_with_requests_and_with_lag(templates: Templates, deployme
         for each in policies
         if each["PolicyType"] == "TargetTrackingScaling"
     }
-    watched = {
-        (each.get("MetricName"), *(dimension["Value"] for dimension in each.get("Dimensions", ())))
+    scaling = [
+        json.dumps(each["Metrics"])
         for each in templates.properties(deployment, "Service", "AWS::CloudWatch::Alarm")
-        if any("ScalingPolicy" in json.dumps(action) or "Lag" in json.dumps(action) for action in each["AlarmActions"])
-    }
+        if "WorkerService" in json.dumps(each["AlarmActions"])
+    ]
 
     assert tracked == {"ALBRequestCountPerTarget", "ECSServiceAverageCPUUtilization"}
-    assert {("tallystick_follower_lag_seconds", follower) for follower in ("search", "rollups")} <= watched
+    assert len(scaling) == 2, "one to grow, one to shrink"
+    for metrics in scaling:
+        assert metrics.count("tallystick_follower_lag_seconds") == len(FOLLOWERS)
+        assert all(f'"Value": "{name}"' in metrics for name in FOLLOWERS)
 
 
 @ANY

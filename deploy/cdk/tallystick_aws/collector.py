@@ -21,44 +21,27 @@ def collector_config(port: int, log_group: str) -> str:
         port: Where `/metrics` answers in the same task.
         log_group: Where figures go, in the form that CloudWatch makes metrics of (EMF).
     """
+    scraped = {
+        "job_name": "tallystick",
+        "scrape_interval": "30s",
+        "static_configs": [{"targets": [f"127.0.0.1:{port}"]}],
+        "metric_relabel_configs": [
+            {"source_labels": ["__name__"], "regex": "|".join((*_BY_FOLLOWER, *_PLAIN)), "action": "keep"}
+        ],
+    }
+    written: dict[str, object] = {
+        "namespace": NAMESPACE,
+        "log_group_name": log_group,
+        "dimension_rollup_option": "NoDimensionRollup",
+        "metric_declarations": [
+            {"dimensions": [["follower"]], "metric_name_selectors": [f"^{name}$" for name in _BY_FOLLOWER]},
+            {"dimensions": [[]], "metric_name_selectors": [f"^{name}$" for name in _PLAIN]},
+        ],
+    }
     return json.dumps(
         {
-            "receivers": {
-                "prometheus": {
-                    "config": {
-                        "scrape_configs": [
-                            {
-                                "job_name": "tallystick",
-                                "scrape_interval": "30s",
-                                "static_configs": [{"targets": [f"127.0.0.1:{port}"]}],
-                            }
-                        ]
-                    }
-                }
-            },
-            "processors": {
-                "filter": {"metrics": {"include": {"match_type": "strict", "metric_names": [*_BY_FOLLOWER, *_PLAIN]}}},
-                "batch": {},
-            },
-            "exporters": {
-                "awsemf": {
-                    "namespace": NAMESPACE,
-                    "log_group_name": log_group,
-                    "dimension_rollup_option": "NoDimensionRollup",
-                    "metric_declarations": [
-                        {"dimensions": [["follower"]], "metric_name_selectors": list(map(_exactly, _BY_FOLLOWER))},
-                        {"dimensions": [[]], "metric_name_selectors": list(map(_exactly, _PLAIN))},
-                    ],
-                }
-            },
-            "service": {
-                "pipelines": {
-                    "metrics": {"receivers": ["prometheus"], "processors": ["filter", "batch"], "exporters": ["awsemf"]}
-                }
-            },
+            "receivers": {"prometheus": {"config": {"scrape_configs": [scraped]}}},
+            "exporters": {"awsemf": written},
+            "service": {"pipelines": {"metrics": {"receivers": ["prometheus"], "exporters": ["awsemf"]}}},
         }
     )
-
-
-def _exactly(name: str) -> str:
-    return f"^{name}$"

@@ -22,6 +22,11 @@ def lags() -> Mapping[str, cloudwatch.Metric]:
     return {name: of_tallystick("tallystick_follower_lag_seconds", follower=name) for name in FOLLOWERS}
 
 
+def longest_lag() -> cloudwatch.MathExpression:
+    """Seconds that the follower is behind which is farthest behind."""
+    return cloudwatch.MathExpression(expression="MAX(METRICS())", using_metrics=dict(lags()), period=MINUTE)
+
+
 def of_aws(
     service: str, name: str, statistic: str, dimensions: Mapping[str, str], period: Duration = MINUTE
 ) -> cloudwatch.Metric:

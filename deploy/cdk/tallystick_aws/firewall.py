@@ -47,7 +47,7 @@ class Firewall(Construct):
             name=NAME,
             scope="REGIONAL",
             default_action=waf.CfnWebACL.DefaultActionProperty(allow={}),
-            visibility_config=visible("All"),
+            visibility_config=visible(NAME),
             custom_response_bodies=ANSWERS,
             rules=firewall_rules(size),
         )

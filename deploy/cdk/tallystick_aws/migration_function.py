@@ -49,7 +49,8 @@ def _migrate(event: dict[str, Any]) -> None:
 
 
 def _client() -> Any:  # noqa: ANN401  # the library has no types
-    return boto3.client("ecs")  # pyright: ignore[reportUnknownMemberType]
+    aws: Any = boto3
+    return aws.client("ecs")
 
 
 def _answer(event: dict[str, Any], failure: str) -> None:

@@ -24,8 +24,9 @@ def let_api(task: Task, data: DataStack) -> None:
 
 
 def let_worker(task: Task, data: DataStack) -> None:
-    """Take work, write exports and leaf hashes, use the keys of tenants."""
+    """Take work, tell how much there is, write exports and leaf hashes, use the keys of tenants."""
     task.allow(["sqs:GetQueueUrl", "sqs:SendMessage", "sqs:ReceiveMessage", "sqs:DeleteMessage"], _work(data))
+    task.allow(["sqs:GetQueueUrl", "sqs:GetQueueAttributes"], [*_work(data), *_dead(data)])
     _let_write_objects(task, data)
     task.allow(["kms:Encrypt", "kms:Decrypt", "kms:DescribeKey"], [data.keys.tenants.key_arn])
     _let_use_encrypted(task, data, writes=True)
@@ -33,7 +34,6 @@ def let_worker(task: Task, data: DataStack) -> None:
 
 def let_operator(task: Task, data: DataStack) -> None:
     """What commands do beside: look at dead letters and give them out again, wrap keys of tenants anew."""
-    queues = [queue.queue_arn for queue in (*data.queues.work.values(), *data.queues.dead.values())]
     task.allow(
         [
             "sqs:GetQueueUrl",
@@ -43,7 +43,7 @@ def let_operator(task: Task, data: DataStack) -> None:
             "sqs:DeleteMessage",
             "sqs:ChangeMessageVisibility",
         ],
-        queues,
+        [*_work(data), *_dead(data)],
     )
     _let_write_objects(task, data)
     task.allow(
@@ -55,6 +55,10 @@ def let_operator(task: Task, data: DataStack) -> None:
 
 def _work(data: DataStack) -> list[str]:
     return [queue.queue_arn for queue in data.queues.work.values()]
+
+
+def _dead(data: DataStack) -> list[str]:
+    return [queue.queue_arn for queue in data.queues.dead.values()]
 
 
 def _let_write_objects(task: Task, data: DataStack) -> None:

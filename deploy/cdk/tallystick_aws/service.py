@@ -9,7 +9,6 @@ from tallystick_aws.balancer import Balancer
 from tallystick_aws.choices import Choices
 from tallystick_aws.dashboard import Dashboard
 from tallystick_aws.data import DataStack
-from tallystick_aws.figures import lags
 from tallystick_aws.firewall import Firewall
 from tallystick_aws.migration import Migration
 from tallystick_aws.services import ApiService, WorkerService
@@ -37,7 +36,7 @@ class ServiceStack(Stack):
         # In this order, as docs/how-to/upgrade.md says: a new worker may write what an old API process cannot read.
         api = ApiService(self, "Api", choices, data, cluster, balancer.targets)
         api.node.add_dependency(migration, balancer.listener)
-        worker = WorkerService(self, "Worker", choices, data, cluster, list(lags().values()))
+        worker = WorkerService(self, "Worker", choices, data, cluster)
         worker.node.add_dependency(migration, api.service)
         Shell(self, "Operator", choices, data)
         alarms = Alarms(self, "Alarms", choices, data, balancer)

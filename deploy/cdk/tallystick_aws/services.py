@@ -1,11 +1,9 @@
 """The two services: API tasks behind the balancer, and workers that follow the log."""
 
-from collections.abc import Sequence
 from typing import Final
 
 from aws_cdk import Duration
 from aws_cdk import aws_applicationautoscaling as scaling
-from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_ecs as ecs
 from aws_cdk import aws_elasticloadbalancingv2 as elb
@@ -14,6 +12,7 @@ from constructs import Construct
 from tallystick_aws import environment
 from tallystick_aws.choices import Choices
 from tallystick_aws.data import DataStack
+from tallystick_aws.figures import longest_lag
 from tallystick_aws.network import API_PORT
 from tallystick_aws.permissions import let_api, let_worker
 from tallystick_aws.tasks import Program, Task
@@ -93,7 +92,6 @@ class WorkerService(Construct):
         choices: Choices,
         data: DataStack,
         cluster: ecs.Cluster,
-        lags: Sequence[cloudwatch.Metric],
     ) -> None:
         super().__init__(scope, name)
         told = {"TALLYSTICK_WORKER__METRICS_PORT": str(WORKER_PORT)}
@@ -117,23 +115,18 @@ class WorkerService(Construct):
         let_worker(task, data)
         self.service = _service(self, task, cluster, data.network.worker)
         count = _count(self.service, choices.sizes.worker_tasks)
-        for lag in lags:
-            _scale_on_lag(count, lag)
-
-
-def _scale_on_lag(count: ecs.ScalableTaskCount, lag: cloudwatch.Metric) -> None:
-    """In steps: a lag of twice as many seconds asks for no twice as many workers. One log has one worker at a time."""
-    count.scale_on_metric(
-        f"Lag-{(lag.dimensions or {})['follower']}",
-        metric=lag,
-        scaling_steps=[
-            scaling.ScalingInterval(upper=5, change=-1),
-            scaling.ScalingInterval(lower=30, upper=300, change=1),
-            scaling.ScalingInterval(lower=300, change=2),
-        ],
-        evaluation_periods=3,
-        cooldown=Duration.minutes(5),
-    )
+        # In steps: a lag of twice as many seconds asks for no twice as many workers, as a log has one at a time.
+        count.scale_on_metric(
+            "Lag",
+            metric=longest_lag(),
+            scaling_steps=[
+                scaling.ScalingInterval(upper=5, change=-1),
+                scaling.ScalingInterval(lower=30, upper=300, change=1),
+                scaling.ScalingInterval(lower=300, change=2),
+            ],
+            evaluation_periods=3,
+            cooldown=Duration.minutes(5),
+        )
 
 
 def _service(
