@@ -2,7 +2,8 @@
 
 An audit log is sent what attackers did: `${jndi:…}` as a user agent, `<script>` in a message, a path to `/etc/passwd`.
 Auditors ask for the same words, and resources may have any name. A rule that looks into bodies, queries or paths would
-refuse just the events that matter most, so these rules only count; the application takes none of it for code.
+refuse just the events that matter most, so these rules only put labels on requests, which the log keeps. The
+application takes none of it for code.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,42 +21,28 @@ MAX_BODY: Final = 16 * 1024 * 1024
 _WINDOW: Final = 300
 """Seconds over which requests are counted."""
 
-COUNTED_ONLY: Final[Mapping[str, Sequence[str]]] = {
-    "AWSManagedRulesCommonRuleSet": (
-        "SizeRestrictions_BODY",  # 8 KiB; an event may have 256, a bulk request 16,384
-        "SizeRestrictions_QUERYSTRING",  # 2 KiB; a cursor and words may take more
-        "SizeRestrictions_URIPATH",
-        "EC2MetaDataSSRF_BODY",
-        "EC2MetaDataSSRF_URIPATH",
-        "EC2MetaDataSSRF_QUERYARGUMENTS",
-        "GenericLFI_BODY",
-        "GenericLFI_URIPATH",
-        "GenericLFI_QUERYARGUMENTS",
-        "GenericRFI_BODY",
-        "GenericRFI_URIPATH",
-        "GenericRFI_QUERYARGUMENTS",
-        "RestrictedExtensions_URIPATH",
-        "RestrictedExtensions_QUERYARGUMENTS",
-        "CrossSiteScripting_BODY",
-        "CrossSiteScripting_URIPATH",
-        "CrossSiteScripting_QUERYARGUMENTS",
-        "NoUserAgent_HEADER",  # clients are programs
-        "UserAgent_BadBots_HEADER",
-    ),
-    "AWSManagedRulesKnownBadInputsRuleSet": (
-        "JavaDeserializationRCE_BODY",
-        "JavaDeserializationRCE_URIPATH",
-        "JavaDeserializationRCE_QUERYSTRING",
-        "Log4JRCE_BODY",
-        "Log4JRCE_URIPATH",
-        "Log4JRCE_QUERYSTRING",
-        "ReactJSRCE_BODY",
-        "ExploitablePaths_URIPATH",
-    ),
-    "AWSManagedRulesAmazonIpReputationList": (),
+_MANAGED: Final[Mapping[str, bool]] = {
+    "AWSManagedRulesAmazonIpReputationList": True,
+    "AWSManagedRulesCommonRuleSet": False,
+    "AWSManagedRulesKnownBadInputsRuleSet": False,
 }
-"""AWS's groups of rules, and which of their rules count and do not refuse. The group against injection of SQL is not
-among them: its rules look into nothing but bodies, queries, paths and cookies."""
+"""AWS's groups of rules, and whether they refuse. Those that do not only put labels on requests, whatever rules AWS
+adds to them. The group against injection of SQL is left out: it looks into bodies, queries, paths and cookies alone."""
+
+_REFUSED: Final[Mapping[str, Sequence[str]]] = {
+    "core-rule-set": (
+        "CrossSiteScripting_Cookie",
+        "EC2MetaDataSSRF_Cookie",
+        "SizeRestrictions_Cookie_Header",
+    ),
+    "known-bad-inputs": (
+        "Host_Localhost_Header",
+        "JavaDeserializationRCE_Header",
+        "Log4JRCE_Header",
+        "Propfind_Method",
+    ),
+}
+"""Labels for which a request is refused: by what is no part of an event or of a question."""
 
 
 def _problem(title: str, status: int, detail: str) -> waf.CfnWebACL.CustomResponseBodyProperty:
@@ -88,7 +75,8 @@ def firewall_rules(size: Size) -> list[waf.CfnWebACL.RuleProperty]:
         _body_rule(),
         _token_rule(size.requests_per_token),
         _address_rule(size.requests_per_address),
-        *(_managed_rule(group, counted) for group, counted in COUNTED_ONLY.items()),
+        *(_managed_rule(group) for group in _MANAGED),
+        _label_rule(),
     ]
     return [
         waf.CfnWebACL.RuleProperty(
@@ -96,7 +84,7 @@ def firewall_rules(size: Size) -> list[waf.CfnWebACL.RuleProperty]:
             priority=priority,
             statement=rule.statement,
             action=rule.action,
-            override_action=None if rule.action else waf.CfnWebACL.OverrideActionProperty(none={}),
+            override_action=None if rule.action else _of_group(refuses=_MANAGED[rule.name]),
             visibility_config=visible(rule.name),
         )
         for priority, rule in enumerate(rules)
@@ -135,16 +123,29 @@ def _address_rule(limit: int) -> _Rule:
     return _Rule("PerAddress", waf.CfnWebACL.StatementProperty(rate_based_statement=rate), _refuse(429, "slow-down"))
 
 
-def _managed_rule(group: str, counted: Sequence[str]) -> _Rule:
-    count = waf.CfnWebACL.RuleActionProperty(count={})
-    managed = waf.CfnWebACL.ManagedRuleGroupStatementProperty(
-        vendor_name="AWS",
-        name=group,
-        rule_action_overrides=[
-            waf.CfnWebACL.RuleActionOverrideProperty(name=rule, action_to_use=count) for rule in counted
-        ],
-    )
+def _managed_rule(group: str) -> _Rule:
+    managed = waf.CfnWebACL.ManagedRuleGroupStatementProperty(vendor_name="AWS", name=group)
     return _Rule(group, waf.CfnWebACL.StatementProperty(managed_rule_group_statement=managed))
+
+
+def _of_group(*, refuses: bool) -> waf.CfnWebACL.OverrideActionProperty:
+    """What becomes of what the rules of a group say."""
+    return waf.CfnWebACL.OverrideActionProperty(none={} if refuses else None, count=None if refuses else {})
+
+
+def _label_rule() -> _Rule:
+    labels = [
+        waf.CfnWebACL.StatementProperty(
+            label_match_statement=waf.CfnWebACL.LabelMatchStatementProperty(
+                scope="LABEL", key=f"awswaf:managed:aws:{group}:{label}"
+            )
+        )
+        for group, each in _REFUSED.items()
+        for label in each
+    ]
+    any_of_them = waf.CfnWebACL.OrStatementProperty(statements=labels)
+    refuse = waf.CfnWebACL.RuleActionProperty(block=waf.CfnWebACL.BlockActionProperty())
+    return _Rule("Headers", waf.CfnWebACL.StatementProperty(or_statement=any_of_them), refuse)
 
 
 def _refuse(status: int, answer: str) -> waf.CfnWebACL.RuleActionProperty:

@@ -37,13 +37,9 @@ class Secrets(Construct):
         super().__init__(scope, name)
         self._keys = keys
         self.key_files = self._filled_in("KeyFiles", "tallystick/key-files", "Tallystick's key files, one JSON object")
-        roles = {
-            f"tallystick_{role}": self._password(role.title(), f"Password of tallystick_{role}") for role in _ROLES
-        }
-        self.api_roles = self._together(
-            "ApiRoles", {name: roles[name] for name in map("tallystick_{}".format, _API_ROLES)}
-        )
-        self.all_roles = self._together("AllRoles", roles)
+        roles = {role: self._password(role.title(), f"Password of tallystick_{role}") for role in _ROLES}
+        self.api_roles = self._together("ApiRoles", "tallystick/api-roles", {role: roles[role] for role in _API_ROLES})
+        self.all_roles = self._together("AllRoles", "tallystick/all-roles", roles)
         self.owner = self._login("Owner", OWNER, "Owner of the schema")
         self.search = self._login("Search", SEARCH_USER, "User of OpenSearch")
         self.cache = self._password("Cache", "Password of Valkey")
@@ -86,14 +82,15 @@ class Secrets(Construct):
             removal_policy=RemovalPolicy.RETAIN,
         )
 
-    def _together(self, name: str, secrets: Mapping[str, secretsmanager.Secret]) -> secretsmanager.Secret:
-        """One JSON object of several secrets; CloudFormation puts them in, so that no template holds them."""
+    def _together(self, name: str, called: str, roles: Mapping[str, secretsmanager.Secret]) -> secretsmanager.Secret:
+        """One JSON object of several passwords; CloudFormation puts them in, so that no template holds them."""
         return secretsmanager.Secret(
             self,
             name,
-            description=f"Passwords in the database: {', '.join(secrets)}",
+            secret_name=called,
+            description=f"Passwords in the database of {', '.join(roles)}",
             encryption_key=self._keys.secrets,
-            secret_object_value={member: secret.secret_value for member, secret in secrets.items()},
+            secret_object_value={f"tallystick_{role}": secret.secret_value for role, secret in roles.items()},
             removal_policy=RemovalPolicy.RETAIN,
         )
 
