@@ -7,7 +7,7 @@ from typing import Any, Final, cast
 import pytest
 from pydantic import BaseModel
 
-from cloud_templates import DEPLOYMENTS, Templates
+from cloud_templates import DEPLOYMENTS, ROOT, Templates
 from tallystick.search.follower import NAME as SEARCH
 from tallystick.settings import Settings
 from tallystick.stats.follower import NAME as ROLLUPS
@@ -298,3 +298,21 @@ def test_every_alarm_tells_somebody(templates: Templates, deployment: str) -> No
     assert all(each["AlarmActions"] for each in alarms)
     told_by_mail = templates.properties(deployment, "Service", "AWS::SNS::Subscription")
     assert [each["Endpoint"] for each in told_by_mail] == (["ops@example.com"] if deployment == "external" else [])
+
+
+def test_what_is_watched_is_told(templates: Templates) -> None:
+    """The collector brings what alarms and scaling stand on, by names that are documented."""
+    page = (ROOT / "docs" / "reference" / "metrics.md").read_text()
+    stack = json.dumps(templates.resources("small", "Service", "AWS::CloudWatch::Alarm"))
+    watched = set(re.findall(r'"MetricName": "(tallystick_\w+)"', stack))
+    brought: set[str] = set()
+    for definition in templates.properties("small", "Service", "AWS::ECS::TaskDefinition"):
+        for container in definition["ContainerDefinitions"]:
+            if container["Name"] == "collector":
+                config = json.loads(told(container)["AOT_CONFIG_CONTENT"])
+                (job,) = config["receivers"]["prometheus"]["config"]["scrape_configs"]
+                brought |= set(job["metric_relabel_configs"][0]["regex"].split("|"))
+
+    assert watched
+    assert watched <= brought
+    assert all(f"`{name}`" in page for name in brought)
