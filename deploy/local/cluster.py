@@ -58,7 +58,7 @@ def up(
 
     def announce(picture: Picture) -> None:
         if as_json:
-            print(json.dumps(asdict(picture)), flush=True)  # noqa: T201 - the command's output
+            print(json.dumps(asdict(picture)), flush=True)
             return
         console.print(Text("\nThe cluster is running; Ctrl-C stops it.", style="bold green"))
         for name, value in (
@@ -93,7 +93,7 @@ def status(*, as_json: AsJson = False) -> None:
     except OSError as error:
         servers = {"the balancer": f"does not answer: {error.strerror}"}
     if as_json:
-        print(json.dumps({**asdict(picture), "servers": servers}))  # noqa: T201 - the command's output
+        print(json.dumps({**asdict(picture), "servers": servers}))
         return
     table = Table("Process", "Number")
     for name, pid in picture.pids.items():

@@ -17,11 +17,11 @@ import pytest
 from aiohttp import web
 from typer.testing import CliRunner
 
-from lossy_balancers import PassOn, balancer
 from benches import figures, proofs
 from certificates import Authority
 from deadlines import STEP
 from factories import unique
+from lossy_balancers import PassOn, balancer
 from tallystick.bench.cli import app
 from tallystick.bench.instance import Instance, ensure_tenants, instance_in, token_for
 from tallystick.errors import ConfigurationError
