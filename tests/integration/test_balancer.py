@@ -142,7 +142,7 @@ async def test_old_tls_is_refused(edge: Edge) -> None:
         ({"x-request-id": "two words"}, None),
         (
             {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"},
-            "4bf92f3577b34da6a3ce929d0e0e4736",
+            "4bf92f3577b34da6a3ce929d0e0e4736",  # pragma: allowlist secret
         ),
         ({"x-amzn-trace-id": "Self=1-2-3;Root=1-67891233-abcdef012345678912345678;Sampled=1"}, AMAZON),
         ({"x-amzn-trace-id": "Root=1-67891233"}, None),

@@ -58,7 +58,8 @@ def trees(processes: list[Rolled]) -> list[str]:
 async def test_all_are_replaced_after_the_schema(tmp_path: Path) -> None:
     old, new = release(tmp_path / "old"), release(tmp_path / "new")
     processes = [worker(tmp_path, number) for number in (1, 2)]
-    roll, said = Roll(processes, NOBODY, os.environ, old), []
+    roll = Roll(processes, NOBODY, os.environ, old)
+    said: list[str] = []
     try:
         for each in processes:
             await each.child.start()
