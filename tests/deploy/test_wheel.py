@@ -249,16 +249,17 @@ def asked_until(
 def test_a_composition_works_from_the_first_start_to_the_last(host: Host) -> None:
     assert "migration 0001" in host.command("migrate", "migrate")
     assert "nothing to do" in host.command("migrate", "migrate"), "again at each start of the composition"
-    port = str(free_port())
+    port, door = str(free_port()), str(free_port())
     health = (host.programs / "python", CONTAINER / "healthcheck.py", port)
     assert subprocess.run(health, check=False, capture_output=True).returncode == 1
     with (
         host.running("api-1", TALLYSTICK_PORT=port),
-        host.running("worker"),
+        host.running("worker", TALLYSTICK_WORKER__METRICS_HOST=HOST, TALLYSTICK_WORKER__METRICS_PORT=door),
         httpx.Client(base_url=f"http://{HOST}:{port}", timeout=DEADLINE) as client,
     ):
         asked_until(client, "/readyz", lambda report: report["status"] == "ready")
         run(*health)
+        run(*health[:-1], door)
 
         host.command("api-1", "tenants", "create", "acme")
         grant = ("--role", "admin", "--subject", "ops", "--platform", "--default-tenant", "acme")
