@@ -100,7 +100,7 @@ async def test_each_stage_is_counted_and_every_name_is_documented(settings: Sett
 
 async def test_a_pool_that_is_used_up_shows_it(database_settings: DatabaseSettings) -> None:
     registry = CollectorRegistry()
-    narrow = database_settings.model_copy(update={"reader_connections": 1, "acquire_timeout": 0.1})
+    narrow = database_settings.model_copy(update={"reader_connections": 1, "acquire_timeout": 1.0})
     async with Database.from_settings(narrow, PoolMetrics(registry)) as pools, pools.log_session(1):
         assert registry.get_sample_value("tallystick_pool_used_connections", {"pool": "reader"}) == 1
         with pytest.raises(DatabaseDownError):

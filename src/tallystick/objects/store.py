@@ -229,6 +229,9 @@ class Objects:
         began = perf_counter()
         try:
             yield
+        except ObjectsDownError:  # of uploads, already told
+            self._metrics.failures.labels(operation).inc()
+            raise
         except (BaseError, OSError) as error:
             if for_one and isinstance(error, FileNotFoundError):
                 raise ObjectMissingError from error
