@@ -50,7 +50,7 @@ def test_the_object_store_has_our_bucket_and_lets_nobody_else_in(tmp_path: Path)
     health = services()["objects"]["healthcheck"]["test"][-1].replace(":7070", f":{port}")
     with part(command, environment, port, tmp_path / "log"):
         assert httpx.get(health, timeout=DEADLINE).is_success
-        session: Any = Session()
+        session: Any = Session(profile="default")  # the file of secrets, whatever the environment names
         session.set_config_variable("credentials_file", str(secrets / "aws_credentials"))
         client = session.create_client("s3", region_name="us-east-1", endpoint_url=store.url)
         with closing(client):
