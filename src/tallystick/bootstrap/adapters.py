@@ -4,6 +4,8 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
+from prometheus_client import CollectorRegistry
+
 from tallystick.adapters.tantivy.index import TantivyIndex
 from tallystick.auth.counters import ProcessCounters
 from tallystick.auth.keys import Keyring
@@ -101,7 +103,7 @@ async def key_ring(settings: Settings, keyring: Keyring) -> AsyncGenerator[KeyRi
 
 @asynccontextmanager
 async def tenant_keys(
-    settings: Settings, database: Database, keyring: Keyring, metrics: KeyRingMetrics
+    settings: Settings, database: Database, keyring: Keyring, metrics: KeyRingMetrics | None = None
 ) -> AsyncGenerator[TenantKeys]:
     """The keys of tenants for one process.
 
@@ -109,7 +111,7 @@ async def tenant_keys(
         ConfigurationError: Settings of the keys need a person.
     """
     async with key_ring(settings, keyring) as ring:
-        measured = MeasuredKeyRing(ring, metrics)
+        measured = MeasuredKeyRing(ring, metrics or KeyRingMetrics(CollectorRegistry()))
         yield TenantKeys(DataKeyStore(database, measured, settings.keys.cache).load, settings.auth.freshness)
 
 
