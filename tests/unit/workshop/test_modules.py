@@ -1,0 +1,18 @@
+"""Each module can be held in the head: it says its job in its first line, and ends before the 400th."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+MODULES = sorted(file.relative_to(ROOT) for place in ("src", "packages") for file in (ROOT / place).rglob("*.py"))
+
+
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_a_module_says_its_job_and_stays_short(module: Path) -> None:
+    text = (ROOT / module).read_text(encoding="utf-8")
+    assert len(text.splitlines()) < 400
+    told = ast.get_docstring(ast.parse(text))
+    assert told, "it does not say its job"
+    assert told.splitlines()[0].strip(), "it does not say its job in its first line"
