@@ -1,11 +1,10 @@
 """A new release under load: the schema first, then one process after the other, each handed over before the next."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from picture.balancer import Balancer
 from picture.release import Release
 from tallystick.errors import ConfigurationError
 from tallystick.runtime.child import Child, ChildSpec
@@ -34,13 +33,13 @@ class Roll:
 
     Attributes:
         processes: In the order in which they are replaced: API processes first, see `docs/how-to/upgrade.md`.
-        balancer: Sends to them.
+        until_up: Waits until the balancer sends to these, so many seconds at most (see `Balancer.until_up`).
         environment: In which the schema is migrated.
         release: What runs now.
     """
 
     processes: Sequence[Rolled]
-    balancer: Balancer
+    until_up: Callable[[set[str], float], Awaitable[None]]
     environment: Mapping[str, str]
     release: Release
     _rolling: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -63,21 +62,33 @@ class Roll:
             begun: list[Rolled] = []
             try:
                 for each in self.processes:
+                    await self._until_others_serve(each)
                     begun.append(each)
                     await self._replace(each, release)
                     report(f"{each.child.spec.name} runs the release in {release.tree}")
             except ConfigurationError as error:
                 report(f"{error}: going back to the release in {self.release.tree}")
-                for each in reversed(begun):
-                    await self._replace(each, self.release)
+                await self._go_back(begun, report)
                 raise
             self.release = release
 
-    async def _replace(self, each: Rolled, release: Release) -> None:
-        """Never the last one that takes requests: the others must have been found ready, and so is this one then."""
-        others = {other.server for other in self.processes if other.server and other is not each}
+    async def _go_back(self, begun: Sequence[Rolled], report: Callable[[str], None]) -> None:
+        """Put the last one back at once, since it serves nobody. One that fails keeps no other from its way back."""
+        for each in reversed(begun):
+            try:
+                if each is not begun[-1]:
+                    await self._until_others_serve(each)
+                await self._replace(each, self.release)
+            except ConfigurationError as error:
+                report(str(error))
+
+    async def _until_others_serve(self, each: Rolled) -> None:
+        """Never end the last one that takes requests."""
         if each.server is not None:
-            await self.balancer.until_up(others, _UP_SECONDS)
+            others = {other.server for other in self.processes if other.server and other is not each}
+            await self.until_up(others, _UP_SECONDS)
+
+    async def _replace(self, each: Rolled, release: Release) -> None:
         await each.child.replace(each.spec(release))
         if each.server is not None:
-            await self.balancer.until_up({each.server}, _UP_SECONDS)
+            await self.until_up({each.server}, _UP_SECONDS)

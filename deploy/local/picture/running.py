@@ -116,7 +116,7 @@ class Cluster:
             release=str(self.release.tree),
         )
         self.announce(bulletin.publish(picture))
-        return Roll([*served, *workers], balancer, environment, self.release)
+        return Roll([*served, *workers], balancer.until_up, environment, self.release)
 
     async def _start_rate_server(self, site: Site, bulletin: Bulletin) -> dict[str, str]:
         """Start Valkey unless settings name a server; returns the settings by which it is found."""

@@ -169,11 +169,15 @@ class Child:
         """End the process, and run another one in its place.
 
         Raises:
-            ConfigurationError: The other cannot be started or does not become ready: nothing runs then.
+            ConfigurationError: The other cannot be started or does not become ready. It is tried again from then on, as
+                what dies is, until it is stopped or replaced.
         """
         await self.stop()
         self.spec = spec
-        await self.start()
+        try:
+            await self._spawn()
+        finally:
+            self._watch = asyncio.create_task(self._keep())
 
     async def _end(self, process: Process) -> None:
         for number, seconds in self.spec.stop_signals:

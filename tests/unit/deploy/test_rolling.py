@@ -8,18 +8,19 @@ from pathlib import Path
 import psutil
 import pytest
 
-from picture.balancer import Balancer
 from picture.control import listening, order_roll
 from picture.release import Release
 from picture.rolling import Roll, Rolled
 from tallystick.errors import ConfigurationError
 from tallystick.runtime.child import Child, ChildSpec, Process
-from tallystick.runtime.servers.local import LocalServer
 
-NOBODY = Balancer(
-    LocalServer(name="", url="", health="", command=(), environment={}, folder=Path(), identity={}), "", "", Path()
-)
-"""Of processes that no balancer knows."""
+
+async def at_once(_names: set[str], _seconds: float) -> None:
+    """A balancer that finds all of them well."""
+
+
+_LOOKS_OF_A_ROLL = 3
+"""At the balancer, of one that replaces the first of two: before it, after it, and before the second."""
 
 
 def release(folder: Path, migrated: str = "") -> Release:
@@ -31,7 +32,7 @@ def release(folder: Path, migrated: str = "") -> Release:
     return Release.of(folder)
 
 
-def worker(folder: Path, number: int, failing: Path | None = None) -> Rolled:
+def process(folder: Path, number: int, failing: Path | None = None) -> Rolled:
     """A process of each release, which never becomes ready where its tree is the failing one."""
 
     def spec(release: Release) -> ChildSpec:
@@ -40,14 +41,14 @@ def worker(folder: Path, number: int, failing: Path | None = None) -> Rolled:
                 raise ConfigurationError("it was not ready")
 
         return ChildSpec(
-            name=f"worker {number}",
+            name=f"process {number}",
             command=lambda: [sys.executable, "-c", "import time; time.sleep(600)", str(release.tree)],
             log_file=folder / f"{number}.log",
             environment=dict(os.environ),
             ready=ready,
         )
 
-    return Rolled(Child(spec(Release.of(folder / "old")), lambda _: None), spec)
+    return Rolled(Child(spec(Release.of(folder / "old")), lambda _: None), spec, f"api-{number}")
 
 
 def trees(processes: list[Rolled]) -> list[str]:
@@ -57,8 +58,8 @@ def trees(processes: list[Rolled]) -> list[str]:
 
 async def test_all_are_replaced_after_the_schema(tmp_path: Path) -> None:
     old, new = release(tmp_path / "old"), release(tmp_path / "new")
-    processes = [worker(tmp_path, number) for number in (1, 2)]
-    roll = Roll(processes, NOBODY, os.environ, old)
+    processes = [process(tmp_path, number) for number in (1, 2)]
+    roll = Roll(processes, at_once, os.environ, old)
     said: list[str] = []
     try:
         for each in processes:
@@ -74,8 +75,8 @@ async def test_all_are_replaced_after_the_schema(tmp_path: Path) -> None:
 
 async def test_where_one_does_not_become_ready_all_are_put_back(tmp_path: Path) -> None:
     old, new = release(tmp_path / "old"), release(tmp_path / "new")
-    processes = [worker(tmp_path, 1), worker(tmp_path, 2, failing=new.tree)]
-    roll = Roll(processes, NOBODY, os.environ, old)
+    processes = [process(tmp_path, 1), process(tmp_path, 2, failing=new.tree)]
+    roll = Roll(processes, at_once, os.environ, old)
     try:
         for each in processes:
             await each.child.start()
@@ -88,14 +89,65 @@ async def test_where_one_does_not_become_ready_all_are_put_back(tmp_path: Path) 
             await each.child.stop()
 
 
+async def test_one_that_ails_once_it_is_new_keeps_none_from_being_put_back(tmp_path: Path) -> None:
+    """Of two, the first is well when it was replaced, and no longer when the second has failed."""
+    old, new = release(tmp_path / "old"), release(tmp_path / "new")
+    first, second = process(tmp_path, 1), process(tmp_path, 2, failing=new.tree)
+    looks: list[set[str]] = []
+
+    async def until_up(names: set[str], _: float) -> None:
+        looks.append(names)
+        if "api-1" in names and trees([first]) == ["new"] and len(looks) > _LOOKS_OF_A_ROLL:
+            raise ConfigurationError("HAProxy does not send to api-1")
+
+    roll = Roll([first, second], until_up, os.environ, old)
+    try:
+        for each in (first, second):
+            await each.child.start()
+        with pytest.raises(ConfigurationError, match="not ready"):
+            await roll.to(new, lambda _: None)
+        assert trees([first, second]) == ["old", "old"]
+    finally:
+        for each in (first, second):
+            await each.child.stop()
+
+
+async def test_one_that_cannot_be_put_back_keeps_no_other_from_it(tmp_path: Path) -> None:
+    old, new = release(tmp_path / "old"), release(tmp_path / "new")
+    first, second, third = process(tmp_path, 1), process(tmp_path, 2), process(tmp_path, 3, failing=new.tree)
+    back = False
+    said: list[str] = []
+
+    async def until_up(names: set[str], _: float) -> None:
+        if back and names == {"api-2"}:
+            raise ConfigurationError("HAProxy does not send to api-2")
+
+    def report(line: str) -> None:
+        nonlocal back
+        back = back or "going back" in line
+        said.append(line)
+
+    roll = Roll([first, second, third], until_up, os.environ, old)
+    try:
+        for each in (first, second, third):
+            await each.child.start()
+        with pytest.raises(ConfigurationError, match="not ready"):
+            await roll.to(new, report)
+        assert trees([first, second, third]) == ["old", "old", "old"]
+        assert said[-1] == "HAProxy does not send to api-2"
+    finally:
+        for each in (first, second, third):
+            await each.child.stop()
+
+
 async def test_where_the_schema_is_not_migrated_nothing_is_replaced(tmp_path: Path) -> None:
     old, new = release(tmp_path / "old"), release(tmp_path / "new", "raise SystemExit('the disk is full')")
-    processes = [worker(tmp_path, 1)]
+    processes = [process(tmp_path, 1)]
     try:
         await processes[0].child.start()
         before = processes[0].child.pid
         with pytest.raises(ConfigurationError, match="the disk is full"):
-            await Roll(processes, NOBODY, os.environ, old).to(new, lambda _: None)
+            await Roll(processes, at_once, os.environ, old).to(new, lambda _: None)
         assert processes[0].child.pid == before
     finally:
         await processes[0].child.stop()

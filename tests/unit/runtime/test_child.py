@@ -101,6 +101,28 @@ async def test_what_does_not_become_ready_can_be_put_back(tmp_path: Path) -> Non
     await child.stop()
 
 
+async def test_what_was_not_ready_in_the_place_of_another_is_tried_again(tmp_path: Path) -> None:
+    said: asyncio.Queue[str] = asyncio.Queue()
+    looks = 0
+
+    async def at_the_second_look(_: Process, __: int) -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 1:
+            raise ConfigurationError("the database does not answer")
+
+    child = Child(_spec(tmp_path, "import time; time.sleep(60)"), said.put_nowait)
+    await child.start()
+    with pytest.raises(ConfigurationError, match="the database does not answer"):
+        await child.replace(_spec(tmp_path, "import time; time.sleep(61)", ready=at_the_second_look))
+    async with asyncio.timeout(DEADLINE):
+        while await said.get() != "the child runs again":
+            pass
+    assert child.pid is not None
+    await child.stop()
+    assert child.pid is None
+
+
 async def test_what_it_says_before_it_dies_is_told(tmp_path: Path) -> None:
     (tmp_path / "child.log").write_text("of an earlier run\n")
     child = Child(_spec(tmp_path, "raise SystemExit('a setting is wrong')"), lambda _: None)
