@@ -3,7 +3,7 @@
 import json
 import shlex
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 
 from rich.console import Console
@@ -15,10 +15,15 @@ from tallystick.runtime.state import Run
 
 
 def reporter(console: Console, *, quiet: bool) -> Callable[[str], None]:
-    """A function that prints one line of progress."""
+    """A function that prints one line of progress.
+
+    Where that cannot be written, as on a full disk, all else goes on: it is called by those who start anew what died.
+    """
 
     def report(line: str) -> None:
-        if not quiet:
+        if quiet:
+            return
+        with suppress(OSError):
             console.print(Text.assemble(("● ", "dim cyan"), line), soft_wrap=True)
 
     return report
