@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -21,6 +22,7 @@ class Picture:
         balancer_url: HAProxy's own `/metrics` and `/healthz`.
         admin_socket: HAProxy's runtime API.
         api_urls: The API processes themselves, whose `/metrics` the balancer does not pass on.
+        worker_urls: The workers' own doors, with `/metrics` and `/healthz`.
         release: The tree whose code our processes run.
         pids: Of all processes, by name.
     """
@@ -32,6 +34,7 @@ class Picture:
     balancer_url: str
     admin_socket: str
     api_urls: Mapping[str, str]
+    worker_urls: Mapping[str, str]
     release: str
     pids: Mapping[str, int] = field(default_factory=dict[str, int])
 
@@ -66,10 +69,14 @@ class Bulletin:
         site.at_end.callback(picture_file(site.state).unlink, missing_ok=True)
 
     def report(self, line: str) -> None:
-        """Pass on what is said: a process that died or started has another number now."""
+        """Pass on what is said: a process that died or started has another number now.
+
+        Where that cannot be written, as on a full disk, the description is old, and all else goes on.
+        """
         self._tell(line)
         if self._picture is not None:
-            self.publish(self._picture)
+            with suppress(OSError):
+                self.publish(self._picture)
 
     def publish(self, picture: Picture) -> Picture:
         """Say what runs now; returns it with the numbers of its processes."""
@@ -80,4 +87,5 @@ class Bulletin:
     def released(self, tree: Path) -> None:
         """Say that another release runs."""
         if self._picture is not None:
-            self.publish(replace(self._picture, release=str(tree)))
+            self._picture = replace(self._picture, release=str(tree))
+            self.report(f"all run the release in {tree}")

@@ -17,31 +17,38 @@ _KILL: Final = (signal.SIGKILL, 10.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
-    """An API process, on a port of its own: the balancer sees each of them.
+class Place:
+    """Where a process of ours is reached from this machine, past the balancer; also after it was started again.
 
     Attributes:
-        number: From 1 on.
-        port: Where it listens, also after it was started again.
+        name: Of the process, in messages.
+        label: Of the place: in the balancer, where that knows it, and of its log file.
+        port: Of its own.
     """
 
-    number: int
+    name: str
+    label: str
     port: int
 
-    @property
-    def name(self) -> str:
-        """In messages."""
-        return f"API process {self.number}"
+    @classmethod
+    def of_api(cls, number: int, port: int) -> "Place":
+        """That of an API process: the balancer sees each of them."""
+        return cls(f"API process {number}", f"api-{number}", port)
+
+    @classmethod
+    def of_worker(cls, number: int, port: int) -> "Place":
+        """That of a worker, whose own door is there."""
+        return cls(f"worker {number}", f"worker-{number}", port)
 
     @property
-    def server(self) -> str:
-        """In the balancer."""
-        return f"api-{self.number}"
+    def address(self) -> str:
+        """Host and port."""
+        return f"{HOST}:{self.port}"
 
     @property
     def url(self) -> str:
-        """Where it is reached from this machine, past the balancer."""
-        return f"http://{HOST}:{self.port}"
+        """Its base."""
+        return f"http://{self.address}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,45 +65,39 @@ class Ours:
     environment: Mapping[str, str]
     site: Site
 
-    def door(self, door: Door, release: Release) -> ChildSpec:
+    def api(self, place: Place, release: Release) -> ChildSpec:
         """An API process, which is up when it is ready to serve."""
         api, database = self.settings.api, self.settings.database
         drain = api.drain_notice + api.drain_timeout + database.append_timeout
-        log_file = self.site.state.logs / f"{door.server}.log"
+        own = {"TALLYSTICK_HOST": HOST, "TALLYSTICK_PORT": str(place.port)}
+        return self._spec(place, release, "serve", "/readyz", own, drain)
+
+    def worker(self, place: Place, release: Release) -> ChildSpec:
+        """A worker, which is up when its loops turn."""
+        own = {"TALLYSTICK_WORKER__METRICS_HOST": HOST, "TALLYSTICK_WORKER__METRICS_PORT": str(place.port)}
+        return self._spec(place, release, "worker", "/healthz", own, _WORKER_SECONDS)
+
+    def _spec(
+        self, place: Place, release: Release, command: str, asked: str, own: Mapping[str, str], seconds: float
+    ) -> ChildSpec:
+        log_file, watched = self.site.state.logs / f"{place.label}.log", self.site.watched
 
         async def ready(process: Process, log_since: int) -> None:
             await until_it_works(
-                door.name,
-                lambda: says_yes(door.url, "/readyz"),
+                place.name,
+                lambda: says_yes(place.url, asked),
                 _READY_SECONDS,
                 log_file,
                 lambda: process.returncode is None,
                 log_since,
             )
 
-        watched = self.site.watched
         return ChildSpec(
-            name=door.name,
-            command=lambda: release.command("serve", "--watch", str(watched)),
+            name=place.name,
+            command=lambda: release.command(command, "--watch", str(watched)),
             log_file=log_file,
-            environment={
-                **release.environment(self.environment),
-                "TALLYSTICK_HOST": HOST,
-                "TALLYSTICK_PORT": str(door.port),
-            },
+            environment={**release.environment(self.environment), **own},
             inherited=(watched,),
-            stop_signals=((signal.SIGTERM, drain), _KILL),
+            stop_signals=((signal.SIGTERM, seconds), _KILL),
             ready=ready,
-        )
-
-    def worker(self, number: int, release: Release) -> ChildSpec:
-        """A worker."""
-        watched = self.site.watched
-        return ChildSpec(
-            name=f"worker {number}",
-            command=lambda: release.command("worker", "--watch", str(watched)),
-            log_file=self.site.state.logs / f"worker-{number}.log",
-            environment=release.environment(self.environment),
-            inherited=(watched,),
-            stop_signals=((signal.SIGTERM, _WORKER_SECONDS), _KILL),
         )

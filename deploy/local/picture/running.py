@@ -12,7 +12,7 @@ from picture.balancer import Balancer, Ports, prepare_balancer
 from picture.certificate import ensure_certificate
 from picture.control import listening
 from picture.description import Bulletin, Picture
-from picture.processes import Door, Ours
+from picture.processes import Ours, Place
 from picture.ratestore import prepare_rate_server
 from picture.release import Release
 from picture.rolling import Roll, Rolled
@@ -21,7 +21,7 @@ from tallystick.runtime.child import Child, ChildSpec
 from tallystick.runtime.firstrun import FIRST_TENANT, Acting
 from tallystick.runtime.foundation import Foundation, Report, embedded_url
 from tallystick.runtime.servers.artifacts import Fetching, untold
-from tallystick.runtime.servers.local import HOST, free_port
+from tallystick.runtime.servers.local import free_port
 from tallystick.runtime.servers.standins import StandIn, server_spec
 from tallystick.runtime.site import Site, occupied
 from tallystick.runtime.state import Run, StateDirectory
@@ -89,20 +89,22 @@ class Cluster:
             self.settings, self.acting, bulletin.report, 2 * len(OF_EACH), self._stand_ins(), self.fetching
         ).lay(site)
         environment = ground.environment(state) | rates
-        ours, doors = Ours(ground.settings, environment, site), [Door(number, free_port()) for number in OF_EACH]
-        workers = [self._rolled(partial(ours.worker, number), bulletin) for number in OF_EACH]
-        served = [self._rolled(partial(ours.door, door), bulletin, door.server) for door in doors]
+        ours = Ours(ground.settings, environment, site)
+        apis = [Place.of_api(number, free_port()) for number in OF_EACH]
+        doors = [Place.of_worker(number, free_port()) for number in OF_EACH]
+        workers = [self._rolled(partial(ours.worker, door), bulletin) for door in doors]
+        served = [self._rolled(partial(ours.api, api), bulletin, api.label) for api in apis]
         await site.floors.build(*(each.child for each in workers), hurried=True)
         await site.floors.build(*(each.child for each in served), hurried=True)
 
         variables = {name: value for name, value in os.environ.items() if name.startswith("TALLYSTICK_EDGE_")}
-        variables |= {f"TALLYSTICK_API_{door.number}": f"{HOST}:{door.port}" for door in doors}
+        variables |= {f"TALLYSTICK_API_{number}": api.address for number, api in zip(OF_EACH, apis, strict=True)}
         ports = self.ports.chosen()
         balancer = prepare_balancer(state.home / "haproxy", ports, certificate, variables, self.report)
         stop_signals = ((signal.SIGUSR1, 5.0), (signal.SIGTERM, 5.0), _KILL)
         spec = server_spec(balancer.server, state.logs / "haproxy.log", _QUICK_SECONDS, stop_signals)
         await site.floors.build(Child(spec, bulletin.report))
-        await balancer.until_up({door.server for door in doors}, _READY_SECONDS)
+        await balancer.until_up({api.label for api in apis}, _READY_SECONDS)
 
         state.write_run(_run(state, balancer, embedded_url(self.settings, ground), ground.found_by))
         picture = Picture(
@@ -112,7 +114,8 @@ class Cluster:
             token_file=str(state.admin_token),
             balancer_url=balancer.server.url,
             admin_socket=str(balancer.admin_socket),
-            api_urls={door.name: door.url for door in doors},
+            api_urls={api.name: api.url for api in apis},
+            worker_urls={door.name: door.url for door in doors},
             release=str(self.release.tree),
         )
         self.announce(bulletin.publish(picture))
