@@ -50,6 +50,11 @@ class Ports:
     https: int
     http: int
 
+    @property
+    def named(self) -> str:
+        """What clients on this machine reach it by."""
+        return HOST if self.host in ("0.0.0.0", "*") else self.host  # noqa: S104 - compared, not bound
+
     def chosen(self) -> "Ports":
         """The same with ports that are free now."""
         return Ports(self.host, self.https or free_port(), self.http or free_port())
@@ -146,5 +151,4 @@ def prepare_balancer(
         identity=own.identity,
         program="haproxy",
     )
-    named = HOST if ports.host in ("0.0.0.0", "*") else ports.host  # noqa: S104 - compared, not bound
-    return Balancer(server, f"https://{named}:{ports.https}", f"http://{named}:{ports.http}", admin_socket)
+    return Balancer(server, f"https://{ports.named}:{ports.https}", f"http://{ports.named}:{ports.http}", admin_socket)

@@ -4,7 +4,7 @@ import os
 import socket
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +21,7 @@ _RENEWED_BEFORE: Final = timedelta(days=30)
 _CLOCKS: Final = timedelta(hours=1)
 """How far the clocks of those who look at it may be behind ours."""
 
-_ADDRESSES: Final = ("127.0.0.1", "::1")
+_OWN: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,20 +37,22 @@ class Certificate:
     shown: Path
 
 
-def ensure_certificate(folder: Path) -> Certificate:
-    """Make the certificate, unless there is one that lasts a month.
+def ensure_certificate(folder: Path, host: str) -> Certificate:
+    """Make the certificate, unless there is one of this machine's names that lasts a month.
 
     Args:
         folder: Where the files lie; made if need be.
+        host: What clients reach this machine by, beside its own name.
 
     Raises:
         ConfigurationError: They cannot be written.
     """
     files = Certificate(folder / "authority.pem", folder / "certificate.pem")
     try:
-        if not _lasts(files):
+        names = {*_OWN, socket.gethostname(), host}
+        if not _lasts(files, names):
             folder.mkdir(mode=0o700, exist_ok=True)
-            authority, shown = _make({"localhost", socket.gethostname()})
+            authority, shown = _make(names)
             write_atomically(files.shown, shown)
             write_atomically(files.authority, authority)
     except OSError as error:
@@ -61,19 +63,39 @@ def ensure_certificate(folder: Path) -> Certificate:
     return files
 
 
-def _lasts(files: Certificate) -> bool:
-    """Whether both files are there and belong together for long enough: a start may have been cut off between them."""
+def _lasts(files: Certificate, names: set[str]) -> bool:
+    """Whether both files are there and belong together for long enough: a start may have been cut off between them.
+
+    So they are made anew where they are of other names: the machine's may have changed.
+    """
     try:
         authority = x509.load_pem_x509_certificate(files.authority.read_bytes())
         shown = x509.load_pem_x509_certificate(files.shown.read_bytes())
         shown.verify_directly_issued_by(authority)
+        certified = shown.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except Exception:  # noqa: BLE001 - whatever is wrong with them, they are made anew
         return False
-    return shown.not_valid_after_utc - datetime.now(UTC) > _RENEWED_BEFORE
+    return (
+        set(_alternatives(names)) <= set(certified) and shown.not_valid_after_utc - datetime.now(UTC) > _RENEWED_BEFORE
+    )
+
+
+def _alternatives(names: set[str]) -> list[x509.GeneralName]:
+    """Names and addresses as certificates have them."""
+    return [_alternative(name) for name in sorted(names)]
+
+
+def _alternative(name: str) -> x509.GeneralName:
+    address: IPv4Address | IPv6Address
+    try:
+        address = ip_address(name)
+    except ValueError:
+        return x509.DNSName(name)
+    return x509.IPAddress(address)
 
 
 def _make(names: set[str]) -> tuple[str, str]:
-    """An authority, and a certificate of it with its key, for these names and this machine's own addresses."""
+    """An authority, and a certificate of it with its key, for these names and addresses."""
     authority_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     authority_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Tallystick {os.urandom(4).hex()}")])
     own_id = x509.SubjectKeyIdentifier.from_public_key(authority_key.public_key())
@@ -84,13 +106,12 @@ def _make(names: set[str]) -> tuple[str, str]:
         .add_extension(own_id, critical=False)
         .sign(authority_key, hashes.SHA256())
     )
-    places = [*(x509.DNSName(name) for name in sorted(names)), *(x509.IPAddress(ip_address(ip)) for ip in _ADDRESSES)]
     certificate = (
         _begun(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")]), authority_name, key)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.SubjectAlternativeName(places), critical=False)
+        .add_extension(x509.SubjectAlternativeName(_alternatives(names)), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own_id), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(authority_key, hashes.SHA256())

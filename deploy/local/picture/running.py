@@ -83,7 +83,7 @@ class Cluster:
     async def _start(self, site: Site, bulletin: Bulletin) -> Roll:
         """Start floor by floor; whoever stands higher needs those below."""
         state = site.state
-        certificate = ensure_certificate(state.home / "tls")
+        certificate = ensure_certificate(state.home / "tls", self.ports.named)
         rates = await self._start_rate_server(site, bulletin)
         ground = await Foundation(
             self.settings, self.acting, bulletin.report, 2 * len(OF_EACH), self._stand_ins(), self.fetching
