@@ -15,7 +15,7 @@ from tallystick.bench.scenarios.asking import Questions
 from tallystick.bench.scenarios.ledger import Comparison, Ledger
 from tallystick.bench.scenarios.model import Ask, Group, Phase, Scenario, Share, Stream
 from tallystick.bench.scenarios.samples import Samples
-from tallystick.bench.scenarios.sending import Pool, Sender
+from tallystick.bench.scenarios.sending import UNREADABLE, Pool, Sender
 from tallystick.bench.scenarios.target import Seed, Target
 from tallystick.log.identity import make_id
 
@@ -48,11 +48,12 @@ async def sent(
     seconds: float,
     *,
     group: Group = Group.APPENDS,
+    ask: Ask = Ask.APPEND,
     connections: int = 8,
     pause: float = 0.0,
 ) -> tuple[Samples, Ledger]:
     """What a stream of single events brought, from a server of canned answers."""
-    stream = Stream("single", group, Ask.APPEND, (0, 1))
+    stream = Stream("single", group, ask, (0, 1))
     scenario = Scenario("any", (stream,), (Phase("all", seconds, (rate,)),), 1)
     ledger = Ledger("run", 0)
     async with serving(respond, pause) as url:
@@ -94,6 +95,23 @@ async def test_a_refused_request_waits_as_long_as_it_is_told_and_goes_again_unch
     assert sample.seconds >= 1, "the wait is part of what an application feels"
     assert [refusal.status for refusal in samples.refusals] == [503]
     assert acknowledged(ledger) == 1
+
+
+@pytest.mark.parametrize("body", [None, {"seq": 0}, [], {"id": None}], ids=["nothing", "no id", "a list", "no text"])
+async def test_an_acknowledgement_that_cannot_be_read_is_told(body: object) -> None:
+    samples, ledger = await sent(lambda _: answered(201, body), rate=10, seconds=0.1)
+    assert [sample.answered for sample in samples] == [False]
+    assert samples.flaws == {("single", UNREADABLE): 1}
+    assert acknowledged(ledger) == 0
+
+
+async def test_a_search_that_cannot_be_read_is_told() -> None:
+    def respond(request: bytes) -> bytes:
+        return answered(200, {"items": []}) if b"/search" in request else stored(3)
+
+    samples, _ = await sent(respond, rate=10, seconds=0.1, ask=Ask.PROBE)
+    assert samples.flaws == {("single", UNREADABLE): 1}
+    assert not samples.freshness
 
 
 async def test_a_request_that_was_not_understood_is_not_sent_again() -> None:

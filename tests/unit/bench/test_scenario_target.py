@@ -35,6 +35,12 @@ def test_a_url_must_be_that_of_a_server(tmp_path: Path, url: str) -> None:
         aim(url, token_file(tmp_path, "a.b.c"), 1, None)
 
 
+def test_a_url_that_carries_a_password_is_not_repeated(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="no password") as refused:
+        aim("https://ada:hunter2@audit.example", token_file(tmp_path, "a.b.c"), 1, None)  # pragma: allowlist secret
+    assert "hunter2" not in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("told", "message"),
     [

@@ -26,6 +26,11 @@ RETRIED: Final = frozenset({UNANSWERED, 408, 429, 502, 503, 504})
 PATIENCE: Final = 60.0
 """Seconds from when a request was due to when it is sent for the last time; as long does a run wait for its end."""
 
+UNREADABLE: Final = "it cannot be read"
+"""What is wrong with an answer that is no JSON, or lacks what it must have."""
+
+_NOT_READ: Final = (ValueError, LookupError, TypeError, AttributeError)
+
 _ANSWER_SECONDS: Final = 30.0
 _PAUSE: Final = 0.25
 _LONGEST_PAUSE: Final = 5.0
@@ -153,7 +158,10 @@ class Sender:
             self._samples.add(Sample(due.stream, due.moment, late, self._now() - due.moment, status, answered))
 
     def _judge(self, question: Question, answer: Answer) -> bool:
-        flaw = question.judge(answer.body)
+        try:
+            flaw = question.judge(answer.body)
+        except _NOT_READ:
+            flaw = UNREADABLE
         if flaw is not None:
             self._samples.flaw(question.request.kind, flaw)
         return flaw is None
@@ -165,7 +173,13 @@ class Sender:
         acknowledgement = await self._deliver(due, late, stored)
         if acknowledgement is None:
             return
-        seq = orjson.loads(acknowledgement.body)["seq"]
+        try:
+            self._samples.freshness.append(await self._look_for(orjson.loads(acknowledgement.body)["seq"], search))
+        except _NOT_READ:
+            self._samples.flaw(search.kind, UNREADABLE)
+
+    async def _look_for(self, seq: int, search: Request) -> Freshness:
+        """Search for an event that was just acknowledged until it is in the index, or for long enough."""
         begin = self._now()
         found = indexed = None
         missed = False
@@ -180,4 +194,4 @@ class Sender:
             if passed > _FRESH_SECONDS:
                 break
             await asyncio.sleep(_LOOK_SECONDS)
-        self._samples.freshness.append(Freshness(begin, found, indexed, missed))
+        return Freshness(begin, found, indexed, missed)

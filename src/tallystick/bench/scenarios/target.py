@@ -100,6 +100,8 @@ def aim(url: str, token_file: Path, count: int, ca_file: Path | None) -> Target:
         ConfigurationError: A file cannot be read, or there are too few tenants in it.
     """
     parts = urlsplit(url)
+    if parts.username is not None:
+        raise ConfigurationError("--url takes no user and no password: reports show it, and the token says who you are")
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/"):
         raise ConfigurationError(f"--url takes http://HOST:PORT or https://HOST:PORT without a path; not `{url}`")
     base = f"{parts.scheme}://{parts.netloc}"
