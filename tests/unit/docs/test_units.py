@@ -2,6 +2,7 @@
 
 import math
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -41,6 +42,18 @@ def test_its_settings_exist(name: str) -> None:
             assert issubclass(inner, BaseModel)
             model = inner
         assert field in model.model_fields, variable
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_settings_can_be_read(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Systemd splits what it is given as a shell does: it takes quotes away wherever they stand."""
+    for line in re.findall(r"^Environment=(.+)$", (UNITS / name).read_text(), re.MULTILINE):
+        for word in shlex.split(line.replace("%i", "1")):
+            monkeypatch.setenv(*word.split("=", 1))
+    read = Settings()
+    assert read.home == Path("/var/lib/tallystick")
+    if "api" in name:
+        assert [str(each) for each in read.api.trusted_proxies] == ["127.0.0.1/32"]
 
 
 def test_an_api_process_is_given_the_time_that_it_may_take_to_end() -> None:
