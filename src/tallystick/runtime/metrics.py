@@ -3,12 +3,18 @@
 import os
 from typing import Final
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCollector, generate_latest, values
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 MULTIPROCESS_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 """Names the folder over which the processes of one machine share their metrics (prometheus_client's own variable)."""
+
+PROCESS_VARIABLE: Final = "TALLYSTICK_PROCESS_NAME"
+"""Names a process among those that share their metrics. It counts on where the last one of its name ended.
+
+By its number, each that dies would leave its files for ever, and every scrape reads all of them.
+"""
 
 
 def make_registry() -> CollectorRegistry:
@@ -16,6 +22,8 @@ def make_registry() -> CollectorRegistry:
     registry = CollectorRegistry()
     if MULTIPROCESS_VARIABLE not in os.environ:
         ProcessCollector(registry=registry)
+    elif (name := os.environ.get(PROCESS_VARIABLE)) is not None:
+        values.ValueClass = values.MultiProcessValue(lambda: name)  # pyright: ignore[reportUnknownMemberType] - not annotated
     return registry
 
 

@@ -17,7 +17,7 @@ from tallystick.runtime.child import Child, ChildSpec
 from tallystick.runtime.firstrun import FIRST_TENANT, Acting
 from tallystick.runtime.foundation import Foundation, Ground, Report, embedded_url
 from tallystick.runtime.listener import listen, url_of
-from tallystick.runtime.metrics import MULTIPROCESS_VARIABLE
+from tallystick.runtime.metrics import MULTIPROCESS_VARIABLE, PROCESS_VARIABLE
 from tallystick.runtime.readiness import until_it_answers
 from tallystick.runtime.servers.artifacts import Fetching, untold
 from tallystick.runtime.servers.standins import StandIn
@@ -108,26 +108,26 @@ class Supervisor:
         settings, state, watched = ground.settings, site.state, site.watched
         environment = {**ground.environment(state), MULTIPROCESS_VARIABLE: str(state.metrics)}
 
-        def spec(name: str, log_name: str, *command: str, inherited: tuple[int, ...], seconds: float) -> ChildSpec:
+        def spec(name: str, label: str, *command: str, inherited: tuple[int, ...], seconds: float) -> ChildSpec:
             return ChildSpec(
                 name=name,
                 command=lambda: [sys.executable, "-m", "tallystick", *command],
-                log_file=state.logs / log_name,
-                environment=environment,
+                log_file=state.logs / f"{label}.log",
+                environment={**environment, PROCESS_VARIABLE: label},
                 inherited=inherited,
                 stop_signals=((signal.SIGTERM, seconds), (signal.SIGKILL, 10)),
-                after=lambda pid: mark_process_dead(pid, str(state.metrics)),
+                after=lambda _: mark_process_dead(label, str(state.metrics)),
             )
 
         watch = ("--watch", str(watched))
         door = listener.fileno()
         drain = settings.api.drain_notice + settings.api.drain_timeout + settings.database.append_timeout
         return [
-            spec("the worker", "worker.log", "worker", *watch, inherited=(watched,), seconds=30),
+            spec("the worker", "worker", "worker", *watch, inherited=(watched,), seconds=30),
             *(
                 spec(
                     f"API process {number}",
-                    f"api-{number}.log",
+                    f"api-{number}",
                     *("serve", "--socket", str(door), *watch),
                     inherited=(watched, door),
                     seconds=drain,
