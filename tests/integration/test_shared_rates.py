@@ -3,14 +3,17 @@
 import asyncio
 import multiprocessing
 import re
-from collections.abc import AsyncGenerator, Generator
+import socket
+import struct
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
+import uvloop
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 from valkey.asyncio import Valkey
@@ -110,6 +113,52 @@ async def test_a_restarted_server_is_used_again(server: ValkeyServer) -> None:
         await until_charged(counters, "ada")
         # It forgot what it counted, the script too, and counts anew.
         assert used(await counters.charge([Charge("ada", 10, 1)], MINUTE)) == [1]
+
+
+@asynccontextmanager
+async def resettable(port: int) -> AsyncGenerator[tuple[str, Callable[[], None]]]:
+    """A way to a server whose connections can be reset, as a firewall does to those that are silent."""
+    ends: list[asyncio.StreamWriter] = []
+
+    async def carry(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while carried := await source.read(65_536):
+                target.write(carried)
+        target.close()
+
+    async def lead(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        ends.append(writer)
+        from_server, to_server = await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.gather(carry(reader, to_server), carry(from_server, writer))
+
+    def reset() -> None:
+        while ends:
+            end = ends.pop()
+            end.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            end.transport.abort()
+
+    async with await asyncio.start_server(lead, "127.0.0.1", 0) as listener:
+        yield f"valkey://127.0.0.1:{listener.sockets[0].getsockname()[1]}", reset
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+async def test_a_connection_that_was_reset_holds_nobody(
+    server: ValkeyServer, run: Callable[[Coroutine[Any, Any, None]], None]
+) -> None:
+    """On both loops, as they differ in what they say of a write to what is closed; the API runs on uvloop."""
+
+    async def lose() -> None:
+        async with resettable(server.port) as (url, reset), shared_counters(url) as counters:
+            await until_charged(counters, "ada")
+            reset()
+            for _ in range(10):  # turns of the loop, in which both ends see it
+                await asyncio.sleep(0)
+            async with asyncio.timeout(DEADLINE):  # which is less than its own time-out
+                with pytest.raises(UnavailableError):
+                    await counters.charge([Charge("ada", 10, 1)], MINUTE)
+            await until_charged(counters, "ada")
+
+    await asyncio.to_thread(run, lose())
 
 
 async def test_a_server_that_hangs_holds_nobody_longer_than_the_timeout(server: ValkeyServer) -> None:
