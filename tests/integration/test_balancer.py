@@ -89,7 +89,7 @@ async def test_a_stream_goes_through(live: LiveDoor, edge: Edge) -> None:
         assert [each["id"] for each in json.loads(await stream.recv())["items"]] == [stored["id"]]
 
 
-@pytest.mark.parametrize("path", ["/metrics", "/%6detrics", "/metri%63s?a=b"])
+@pytest.mark.parametrize("path", ["/metrics", "/%6detrics", "/metri%63s?a=b", "/metrics%0a"])
 async def test_metrics_stay_inside(live: LiveDoor, edge: Edge, path: str) -> None:
     async with httpx.AsyncClient(base_url=live.url) as inside, edge.client() as client:
         assert (await inside.get(path)).status_code == 200, "it is the balancer that refuses it"
@@ -191,6 +191,18 @@ async def test_who_guesses_tokens_is_stopped(pair: tuple[Backend, Backend]) -> N
         assert [each.status_code for each in answers] == [401] * 21 + [429]
         async with edge.client(CLIENT) as client:
             assert (await client.get("/")).status_code == 401, "others are let through"
+
+
+async def test_addresses_of_one_network_of_ipv6_count_together(pair: tuple[Backend, Backend]) -> None:
+    few = {"TALLYSTICK_EDGE_RATE": "5", "TALLYSTICK_EDGE_PROXIES": "127.0.0.1"}
+    async with haproxy(*(each.address for each in pair), **few) as edge, edge.client() as client:
+
+        async def ask(address: str) -> int:
+            return (await client.get("/", headers={"x-forwarded-for": address})).status_code
+
+        assert [await ask(f"2001:db8::{number}:9") for number in range(6)] == [200] * 5 + [429]
+        assert await ask("2001:db8:0:1::9") == 200, "another network is another client"
+        assert [await ask(f"203.0.113.{number}") for number in range(6)] == [200] * 6, "of IPv4 each address counts"
 
 
 async def test_what_a_server_may_have_got_is_sent_to_no_other(pair: tuple[Backend, Backend]) -> None:
