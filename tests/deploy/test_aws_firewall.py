@@ -49,7 +49,11 @@ def test_floods_are_told_to_wait_by_token_and_by_address(templates: Templates) -
 def test_nothing_is_refused_for_a_body_a_query_or_a_path(templates: Templates) -> None:
     """Attack strings are what an audit log is sent, and what auditors ask for."""
     groups = {rule["Name"]: rule["OverrideAction"] for rule in rules(templates) if "OverrideAction" in rule}
-    refusing = [json.dumps(rule["Statement"]) for rule in rules(templates) if "Block" in rule.get("Action", {})]
+    refusing = [
+        json.dumps(rule["Statement"])
+        for rule in rules(templates)
+        if "Block" in rule.get("Action", {}) and rule["Name"] != "Metrics"
+    ]
 
     assert groups == {
         "AWSManagedRulesAmazonIpReputationList": {"None": {}},
@@ -61,17 +65,28 @@ def test_nothing_is_refused_for_a_body_a_query_or_a_path(templates: Templates) -
         assert not re.search("body|uri|query|argument", statement, re.IGNORECASE)
 
 
+def test_metrics_are_not_for_the_public_however_their_path_is_written(templates: Templates) -> None:
+    (metrics,) = [rule for rule in rules(templates) if rule["Name"] == "Metrics"]
+    match = metrics["Statement"]["ByteMatchStatement"]
+
+    assert (match["FieldToMatch"], match["SearchString"]) == ({"UriPath": {}}, "/metrics")
+    assert match["PositionalConstraint"] == "STARTS_WITH", "%0a at the end is the same to a router"
+    assert [each["Type"] for each in match["TextTransformations"]] == ["URL_DECODE"], "as servers do"
+    assert metrics["Action"]["Block"]["CustomResponse"]["ResponseCode"] == 404
+
+
 def test_labels_are_looked_at_after_they_were_put_on(templates: Templates) -> None:
     names = [rule["Name"] for rule in sorted(rules(templates), key=lambda rule: rule["Priority"])]
 
     assert names[-1] == "Headers"
 
 
-def test_tokens_are_in_no_log_of_the_firewall(templates: Templates) -> None:
+def test_tokens_and_what_was_asked_are_in_no_log_of_the_firewall(templates: Templates) -> None:
     logging = templates.the("small", "Service", "AWS::WAFv2::LoggingConfiguration")
     acl = templates.the("small", "Service", "AWS::WAFv2::WebACL")
 
-    assert {"SingleHeader": {"Name": "authorization"}} in logging["RedactedFields"]
+    for hidden in ({"SingleHeader": {"Name": "authorization"}}, {"UriPath": {}}, {"QueryString": {}}):
+        assert hidden in logging["RedactedFields"]
     assert not any(rule["VisibilityConfig"]["SampledRequestsEnabled"] for rule in acl["Rules"])
 
 

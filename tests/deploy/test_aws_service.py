@@ -190,16 +190,13 @@ def test_the_balancer_asks_readyz_and_spreads_by_outstanding_requests(templates:
     assert group["HealthCheckIntervalSeconds"] * group["UnhealthyThresholdCount"] >= 60, "a fail-over kills no task"
 
 
-def test_tls_is_modern_http_is_redirected_and_metrics_are_not_for_the_public(templates: Templates) -> None:
+def test_tls_is_modern_and_http_is_redirected(templates: Templates) -> None:
     listeners = {
         each["Port"]: each for each in templates.properties("small", "Service", "AWS::ElasticLoadBalancingV2::Listener")
     }
-    rule = templates.the("small", "Service", "AWS::ElasticLoadBalancingV2::ListenerRule")
 
     assert listeners[443]["SslPolicy"].startswith("ELBSecurityPolicy-TLS13-1-2")
     assert listeners[80]["DefaultActions"][0]["RedirectConfig"]["Protocol"] == "HTTPS"
-    assert rule["Conditions"][0]["PathPatternConfig"]["Values"] == ["/metrics", "/metrics/*"]
-    assert rule["Actions"][0]["FixedResponseConfig"]["StatusCode"] == "404"
 
 
 def test_a_release_is_rolled_without_a_gap_after_the_schema(templates: Templates) -> None:

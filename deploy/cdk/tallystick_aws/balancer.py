@@ -74,13 +74,6 @@ class Balancer(Construct):
             default_target_groups=[self.targets],
             open=False,  # the security group says who
         )
-        self.listener.add_action(
-            "Metrics",
-            priority=10,
-            conditions=[elb.ListenerCondition.path_patterns(["/metrics", "/metrics/*"])],
-            # They need no token, so they are not for the public.
-            action=elb.ListenerAction.fixed_response(404, content_type="text/plain", message_body="not here"),
-        )
         self.balancer.add_listener(
             "Http",
             port=80,

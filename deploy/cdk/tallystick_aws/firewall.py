@@ -58,8 +58,13 @@ class Firewall(Construct):
             resource_arn=self.acl.attr_arn,
             log_destination_configs=[log_group(self, "Log", keys.logs, _log_name(self)).log_group_arn],
             redacted_fields=[
-                waf.CfnLoggingConfiguration.FieldToMatchProperty(single_header={"Name": header})
-                for header in _SECRET_HEADERS
+                *(
+                    waf.CfnLoggingConfiguration.FieldToMatchProperty(single_header={"Name": header})
+                    for header in _SECRET_HEADERS
+                ),
+                # Whom somebody asked about. What was found there is told by labels.
+                waf.CfnLoggingConfiguration.FieldToMatchProperty(uri_path={}),
+                waf.CfnLoggingConfiguration.FieldToMatchProperty(query_string={}),
             ],
             logging_filter=_LOGGED,
         )

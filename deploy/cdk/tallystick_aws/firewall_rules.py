@@ -1,4 +1,4 @@
-"""What the firewall refuses: bad addresses, floods, bodies over the limit. It never judges what an event says.
+"""What the firewall refuses: bad addresses, floods, bodies over the limit, metrics. It never judges what an event says.
 
 An audit log is sent what attackers did: `${jndi:…}` as a user agent, `<script>` in a message, a path to `/etc/passwd`.
 Auditors ask for the same words, and resources may have any name. A rule that looks into bodies, queries or paths would
@@ -53,6 +53,7 @@ def _problem(title: str, status: int, detail: str) -> waf.CfnWebACL.CustomRespon
 
 
 ANSWERS: Final = {
+    "not-here": _problem("Not found", 404, "nothing here"),
     "too-large": _problem("Body too large", 413, f"send at most {MAX_BODY} bytes"),
     "slow-down": _problem("Too many requests", 429, "wait a minute, then send less"),
 }
@@ -72,6 +73,7 @@ class _Rule:
 def firewall_rules(size: Size) -> list[waf.CfnWebACL.RuleProperty]:
     """All rules, in the order in which they are asked."""
     rules = [
+        _metrics_rule(),
         _body_rule(),
         _token_rule(size.requests_per_token),
         _address_rule(size.requests_per_address),
@@ -96,6 +98,17 @@ def visible(name: str) -> waf.CfnWebACL.VisibilityConfigProperty:
     return waf.CfnWebACL.VisibilityConfigProperty(
         cloud_watch_metrics_enabled=True, metric_name=name, sampled_requests_enabled=False
     )
+
+
+def _metrics_rule() -> _Rule:
+    """They need no token, so they are not for the public. No listener's rule decodes a path as servers do."""
+    metrics = waf.CfnWebACL.ByteMatchStatementProperty(
+        field_to_match=waf.CfnWebACL.FieldToMatchProperty(uri_path={}),
+        positional_constraint="STARTS_WITH",
+        search_string="/metrics",
+        text_transformations=[waf.CfnWebACL.TextTransformationProperty(priority=0, type="URL_DECODE")],
+    )
+    return _Rule("Metrics", waf.CfnWebACL.StatementProperty(byte_match_statement=metrics), _refuse(404, "not-here"))
 
 
 def _body_rule() -> _Rule:
