@@ -29,7 +29,7 @@ TWENTY_MEBIBYTES = 20 * 1024 * 1024
 @pytest_asyncio.fixture
 async def live(database_settings: DatabaseSettings, tmp_path: Path) -> AsyncGenerator[LiveDoor]:
     """The API as it stands behind a balancer on its own machine."""
-    api = ApiSettings.model_validate({"trusted_proxies": ["127.0.0.1"]})
+    api = ApiSettings.model_validate({"trusted_proxies": ["127.0.0.1"], "hsts": 600})
     async with live_door(Settings(home=tmp_path, database=database_settings, api=api)) as opened:
         yield opened
 
@@ -70,7 +70,7 @@ async def test_the_api_records_who_came_whatever_they_say_of_themselves(live: Li
         assert (await client.get(f"/api/v1/logs/{stored['id']}", headers=headers)).status_code == 200
         listed = await client.get("/api/v1/access-logs", headers=headers)
     assert listed.headers["x-request-id"] == "asked-by-the-client"
-    assert "max-age=" in listed.headers["strict-transport-security"]
+    assert listed.headers["strict-transport-security"] == "max-age=600", "as its settings say"
     recorded = [each for each in listed.json()["items"] if each["action"] == "logs.read"]
     assert [each["ip_address"] for each in recorded] == [CLIENT]
     assert [each["request_id"] for each in recorded] == ["asked-by-the-client"]
