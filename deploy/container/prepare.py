@@ -74,7 +74,8 @@ def general_name(name: str) -> x509.GeneralName:
 
 def main(hosts: Sequence[str]) -> None:
     """Make what is missing; what is there stays."""
-    FOLDER.mkdir(mode=0o700, exist_ok=True)
+    FOLDER.mkdir(exist_ok=True)
+    FOLDER.chmod(0o700)  # also where somebody made it before, as what is in it can be read
     password("database_superuser_password")
     owner = password("database_owner_password")
     keep(
