@@ -39,7 +39,10 @@ def test_floods_are_told_to_wait_by_token_and_by_address(templates: Templates) -
     keys = [rule["Statement"]["RateBasedStatement"] for rule in rates]
 
     assert {each["AggregateKeyType"] for each in keys} == {"IP", "CUSTOM_KEYS"}
-    assert [each["CustomKeys"][0]["Header"]["Name"] for each in keys if "CustomKeys" in each] == ["authorization"]
+    (header,) = [each["CustomKeys"][0]["Header"] for each in keys if "CustomKeys" in each]
+    assert header["Name"] == "authorization"
+    alike = {each["Type"] for each in header["TextTransformations"]}
+    assert alike == {"COMPRESS_WHITE_SPACE", "LOWERCASE"}, "one token is one, however it is sent"
     for rule in rates:
         answer = rule["Action"]["Block"]["CustomResponse"]
         assert answer["ResponseCode"] == 429

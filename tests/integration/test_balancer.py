@@ -179,6 +179,14 @@ async def test_a_flood_of_one_token_or_address_ends_at_the_edge(pair: tuple[Back
         assert (await client.get("/", headers={"authorization": "Bearer of-another"})).status_code == 200
 
 
+async def test_a_token_is_the_same_however_it_is_sent(pair: tuple[Backend, Backend]) -> None:
+    sent = ["Bearer of-one", "bearer of-one", "Bearer   of-one", "Bearer \tof-one"]
+    async with haproxy(*(each.address for each in pair), TALLYSTICK_EDGE_RATE="3") as edge, edge.client() as client:
+        answers = [await client.get("/", headers={"authorization": value}) for value in sent]
+        assert [each.status_code for each in answers] == [200, 200, 200, 429]
+        assert (await client.get("/", headers={"authorization": "of-another"})).status_code == 200
+
+
 async def test_who_guesses_tokens_is_stopped(pair: tuple[Backend, Backend]) -> None:
     async def refuse(_: web.Request) -> web.StreamResponse:
         return web.Response(status=401)

@@ -121,7 +121,12 @@ def _body_rule() -> _Rule:
 
 
 def _token_rule(limit: int) -> _Rule:
-    token = waf.CfnWebACL.RateLimitHeaderProperty(name="authorization", text_transformations=[_UNCHANGED])
+    # One token counts as one, however what stands before it is written.
+    alike = [
+        waf.CfnWebACL.TextTransformationProperty(priority=priority, type=kind)
+        for priority, kind in enumerate(("COMPRESS_WHITE_SPACE", "LOWERCASE"))
+    ]
+    token = waf.CfnWebACL.RateLimitHeaderProperty(name="authorization", text_transformations=alike)
     rate = waf.CfnWebACL.RateBasedStatementProperty(
         aggregate_key_type="CUSTOM_KEYS",
         custom_keys=[waf.CfnWebACL.RateBasedStatementCustomKeyProperty(header=token)],
