@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 import asyncpg
 
 from tallystick.database.partitions import make_partitions
-from tallystick.database.pools import Database, open_connection, role_passwords
+from tallystick.database.pools import Database, database_url, open_connection, role_passwords
 from tallystick.errors import ConfigurationError
 from tallystick.settings import DatabaseSettings
 
@@ -200,9 +200,7 @@ async def _connect(settings: DatabaseSettings) -> Connection:
         ConfigurationError: There is no URL, one that cannot be used, or the server's certificate does not hold.
         OSError, asyncpg.PostgresError, TimeoutError: It could not be opened (see `database.outage`).
     """
-    if settings.url is None:
-        raise ConfigurationError("set TALLYSTICK_DATABASE__URL, or start everything with `tallystick up`")
-    url = settings.url.get_secret_value()
+    url = database_url(settings)
     _require_root_certificate(url)
     try:
         return await open_connection(

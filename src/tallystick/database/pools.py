@@ -1,5 +1,6 @@
 """Connections by role, and the one way to read a log."""
 
+import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, get_args
+from urllib.parse import parse_qsl, urlsplit
 
 import asyncpg
 from asyncpg.connection import LoggedQuery
@@ -28,6 +30,44 @@ Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 OwnConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 _PASSWORDS: Final = TypeAdapter(dict[str, str])
+
+_HOST: Final = r"(?:\[[^\]@]*\]|[^\[\]:,@]*)(?::\d{1,5})?"
+_NAME: Final = re.compile(r"[\w.]+")
+_PLACE: Final = re.compile(rf"(?:[^@]*@)?{_HOST}(?:,{_HOST})*")
+
+
+def database_url(settings: DatabaseSettings) -> str:
+    """Where the database is, as the driver is told.
+
+    A password in which a character is not escaped ends early, and the driver would take the rest for a port or a
+    parameter, and repeat it in its error.
+
+    Raises:
+        ConfigurationError: There is no URL, or it falls into parts that cannot be. Nothing of it is repeated.
+    """
+    if settings.url is None:
+        raise ConfigurationError("set TALLYSTICK_DATABASE__URL, or start everything with `tallystick up`")
+    url = settings.url.get_secret_value()
+    if not _holds_together(url):
+        raise ConfigurationError(
+            "TALLYSTICK_DATABASE__URL cannot be taken apart: in user and password write each character but letters and"
+            " digits by its number, as in %2F for a slash and %40 for an at sign"
+        )
+    return url
+
+
+def _holds_together(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        names = [name for name, _ in parse_qsl(parts.query, strict_parsing=bool(parts.query))]
+    except ValueError:
+        return False
+    return bool(
+        _PLACE.fullmatch(parts.netloc)
+        and "@" not in parts.path
+        and all(map(_NAME.fullmatch, names))
+        and not parts.fragment
+    )
 
 
 def role_passwords(settings: DatabaseSettings) -> dict[str, str]:
@@ -122,14 +162,12 @@ def _login(settings: DatabaseSettings, role: Role) -> dict[str, Any]:
     """The arguments of a connection as one of the login roles.
 
     Raises:
-        ConfigurationError: No database URL is set.
+        ConfigurationError: See `database_url` and `role_passwords`.
     """
-    if settings.url is None:
-        raise ConfigurationError("set TALLYSTICK_DATABASE__URL, or start everything with `tallystick up`")
     statement_timeout = settings.append_timeout if role == "writer" else settings.statement_timeout
     user = f"tallystick_{role}"
     return {
-        "dsn": settings.url.get_secret_value(),
+        "dsn": database_url(settings),
         "user": user,
         "password": role_passwords(settings).get(user),
         "timeout": settings.connect_timeout,
@@ -196,7 +234,7 @@ class Database:
             tracing: Told of each statement.
 
         Raises:
-            ConfigurationError: No database URL is set.
+            ConfigurationError: See `database_url` and `role_passwords`.
         """
         metrics = metrics or PoolMetrics(CollectorRegistry())
 

@@ -6,7 +6,7 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from tallystick.cli.reading import load_settings
-from tallystick.database.pools import role_passwords
+from tallystick.database.pools import database_url, role_passwords
 from tallystick.errors import ConfigurationError
 from tallystick.settings import DatabaseSettings, SearchSettings
 
@@ -61,3 +61,28 @@ def test_passwords_are_in_one_place() -> None:
     both = DatabaseSettings.model_validate({"passwords": "{}", "role_passwords": "/roles.txt"})
     with pytest.raises(ConfigurationError, match="unset one of them"):
         role_passwords(both)
+
+
+@pytest.mark.parametrize("password", ["12/ab", "ab/12", "12?ab", "ab#12", "12#ab", "ab@cd", "ab[cd", "ab]cd", "[ab]"])
+def test_a_password_that_is_not_escaped_is_told_and_not_repeated(password: str) -> None:
+    for host in ("db.example.com", "db.example.com:5432", "a:1,b:2"):
+        given = DatabaseSettings(url=SecretStr(f"postgresql://owner:{password}@{host}/tallystick?sslmode=require"))
+        with pytest.raises(ConfigurationError, match="%2F for a slash") as caught:
+            database_url(given)
+        assert caught.value.__cause__ is None
+        assert not any(part in str(caught.value) for part in ("ab", "cd", "12"))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://db.example.com/tallystick?sslmode=verify-full&sslrootcert=/etc/ca.pem",
+        "postgresql://owner:a%2Fb%40c:d@10.0.0.1:5432/tallystick",
+        "postgresql://owner@[2001:db8::1]:5432,db-2.example.com/tallystick",
+        "postgresql://%2Frun%2Fpostgresql/tallystick",
+        "postgresql:///tallystick?host=/run/postgresql&user=ada",
+        "postgresql:///tallystick?service=owner",
+    ],
+)
+def test_other_urls_stay_as_they_are(url: str) -> None:
+    assert database_url(DatabaseSettings(url=SecretStr(url))) == url
