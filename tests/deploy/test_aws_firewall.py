@@ -88,8 +88,8 @@ def test_tokens_and_what_was_asked_are_in_no_log_of_the_firewall(templates: Temp
     logging = templates.the("small", "Service", "AWS::WAFv2::LoggingConfiguration")
     acl = templates.the("small", "Service", "AWS::WAFv2::WebACL")
 
-    for hidden in ({"SingleHeader": {"Name": "authorization"}}, {"UriPath": {}}, {"QueryString": {}}):
-        assert hidden in logging["RedactedFields"]
+    hidden: list[Any] = [{"SingleHeader": {"Name": "authorization"}}, {"UriPath": {}}, {"QueryString": {}}]
+    assert all(each in logging["RedactedFields"] for each in hidden)
     assert not any(rule["VisibilityConfig"]["SampledRequestsEnabled"] for rule in acl["Rules"])
 
 

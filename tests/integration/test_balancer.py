@@ -202,8 +202,11 @@ async def test_who_guesses_tokens_is_stopped(pair: tuple[Backend, Backend]) -> N
 
 
 async def test_addresses_of_one_network_of_ipv6_count_together(pair: tuple[Backend, Backend]) -> None:
-    few = {"TALLYSTICK_EDGE_RATE": "5", "TALLYSTICK_EDGE_PROXIES": "127.0.0.1"}
-    async with haproxy(*(each.address for each in pair), **few) as edge, edge.client() as client:
+    servers = [each.address for each in pair]
+    async with (
+        haproxy(*servers, TALLYSTICK_EDGE_RATE="5", TALLYSTICK_EDGE_PROXIES="127.0.0.1") as edge,
+        edge.client() as client,
+    ):
 
         async def ask(address: str) -> int:
             return (await client.get("/", headers={"x-forwarded-for": address})).status_code
