@@ -179,6 +179,29 @@ async def test_a_flood_of_one_token_or_address_ends_at_the_edge(pair: tuple[Back
         assert (await client.get("/", headers={"authorization": "Bearer of-another"})).status_code == 200
 
 
+async def test_nobody_takes_all_connections(pair: tuple[Backend, Backend]) -> None:
+    async with haproxy(*(each.address for each in pair), TALLYSTICK_EDGE_CONNECTIONS="3") as edge:
+        host, _, port = edge.balancer.url.removeprefix("https://").partition(":")
+        silent = [await asyncio.open_connection(host, int(port)) for _ in range(3)]  # not even a greeting
+        async with edge.client() as client:
+            with pytest.raises(httpx.TransportError):
+                await client.get("/")
+        async with edge.client(CLIENT) as client:
+            assert (await client.get("/")).status_code == 200, "others are let through"
+        for _, writer in silent:
+            writer.close()
+
+
+async def test_connections_of_a_balancer_before_it_are_not_counted(pair: tuple[Backend, Backend]) -> None:
+    servers = [each.address for each in pair]
+    async with (
+        haproxy(*servers, TALLYSTICK_EDGE_CONNECTIONS="1", TALLYSTICK_EDGE_PROXIES="127.0.0.1") as edge,
+        edge.client() as first,
+        edge.client() as second,
+    ):
+        assert [(await each.get("/")).status_code for each in (first, second)] == [200, 200]
+
+
 async def test_a_token_is_the_same_however_it_is_sent(pair: tuple[Backend, Backend]) -> None:
     sent = ["Bearer of-one", "bearer of-one", "Bearer   of-one", "Bearer \tof-one"]
     async with haproxy(*(each.address for each in pair), TALLYSTICK_EDGE_RATE="3") as edge, edge.client() as client:
