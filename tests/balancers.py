@@ -62,7 +62,7 @@ async def haproxy(*servers: str, wait: bool = True, **chosen: str) -> AsyncGener
     need("haproxy")
     folder = Path(tempfile.mkdtemp(prefix="tallystick-edge-"))
     try:
-        certificate = ensure_certificate(folder / "tls")
+        certificate = ensure_certificate(folder / "tls", HOST)
         variables = {f"TALLYSTICK_API_{number}": address for number, address in enumerate(servers, 1)} | chosen
         ports = Ports(HOST, 0, 0).chosen()
         balancer = prepare_balancer(folder / "haproxy", ports, certificate, variables, print)
