@@ -147,7 +147,8 @@ def bounded(asked: Mapping[str, object]) -> dict[str, object]:
     """What was asked for, without what would make the record of a request many times the request.
 
     A value that was given once stands by itself. Long texts are cut and end in `…` then, which also stands for all
-    that has no place any more: beyond so many values side by side, so deep, or so much in all. What has several values
+    that has no place any more: beyond so many values side by side, so deep, or so much in all, and for integers that
+    no event may have. What has several values
     comes last, so that nobody pushes anything else out by many of them.
     """
     return _members(dict(sorted(asked.items(), key=lambda member: _is_many(member[1]))), _Room(_MOST_CHARACTERS), 0)
@@ -170,6 +171,8 @@ class _Room:
 
 def _bounded(value: object, room: _Room, depth: int) -> object:
     room.characters -= 1
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return _CUT
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, str):

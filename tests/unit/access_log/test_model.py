@@ -125,3 +125,10 @@ def _texts(value: object) -> list[str]:
     if isinstance(value, list):
         return [text for one in cast("list[object]", value) for text in _texts(one)]
     return [value] if isinstance(value, str) else []
+
+
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 10**5_000], ids=("above", "below", "long"))
+def test_an_integer_that_no_event_may_have_is_told_of_and_not_kept(number: int) -> None:
+    assert asked_of({"settings": {"limit": number, "other": 2**63 - 1}}) == {
+        "settings": {"limit": "…", "other": 2**63 - 1}
+    }

@@ -3,6 +3,7 @@
 import os
 import stat
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -53,7 +54,15 @@ def process(folder: Path, number: int, failing: Path | None = None) -> Rolled:
 
 def trees(processes: list[Rolled]) -> list[str]:
     """Which release each process runs."""
-    return [Path(psutil.Process(each.child.pid).cmdline()[-1]).name for each in processes]
+    return [Path(words(each.child.pid)[-1]).name for each in processes]
+
+
+def words(pid: int | None) -> list[str]:
+    """The command line of a process, for which the system has no words while it begins."""
+    process = psutil.Process(pid)
+    while not (found := process.cmdline()):
+        time.sleep(0.001)
+    return found
 
 
 async def test_all_are_replaced_after_the_schema(tmp_path: Path) -> None:
