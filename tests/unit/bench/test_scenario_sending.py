@@ -61,8 +61,13 @@ async def sent(
         questions = Questions(target, scenario, ledger, deque(), seed=1)
         share = Share(0, 1, apart=stream.apart)
         sender = Sender(scenario, share, questions, Pool(target, connections), time.perf_counter())
-        await sender.run()
-        return sender.take(), ledger
+        samples = Samples()
+        running = asyncio.create_task(sender.run())
+        while not running.done():  # as it is read in a run, while requests are under way
+            await asyncio.wait([running], timeout=0.01)
+            samples.merge(sender.take())
+        await running
+        return samples, ledger
 
 
 async def test_every_event_has_an_id_of_its_own_and_is_noted_as_acknowledged() -> None:
@@ -188,3 +193,20 @@ def test_every_read_asks_for_what_is_known_to_be_there(ask: Ask) -> None:
     assert b"acme" in request.raw
     assert b"Authorization: Bearer the-token\r\n" in request.raw
     assert request.expect == 200
+
+
+async def test_how_fresh_an_event_was_is_kept_however_long_it_was_looked_for() -> None:
+    looks: list[bytes] = []
+
+    def respond(request: bytes) -> bytes:
+        if request.startswith(b"POST"):
+            return stored(7)
+        looks.append(request)
+        return answered(200, {"items": [{}], "complete": True, "indexed_through": 6 + (len(looks) > 2)})
+
+    samples, _ = await sent(respond, rate=10, seconds=0.1, group=Group.PROBES, ask=Ask.PROBE)
+    (seen,) = samples.freshness
+    assert (len(looks), seen.missed) == (3, False)
+    assert seen.found is not None
+    assert seen.indexed is not None
+    assert seen.found < seen.indexed

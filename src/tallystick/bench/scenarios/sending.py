@@ -174,9 +174,12 @@ class Sender:
         if acknowledgement is None:
             return
         try:
-            self._samples.freshness.append(await self._look_for(orjson.loads(acknowledgement.body)["seq"], search))
+            freshness = await self._look_for(orjson.loads(acknowledgement.body)["seq"], search)
         except _NOT_READ:
             self._samples.flaw(search.kind, UNREADABLE)
+        else:
+            # What was measured is taken away now and then: only now is it known where this belongs.
+            self._samples.freshness.append(freshness)
 
     async def _look_for(self, seq: int, search: Request) -> Freshness:
         """Search for an event that was just acknowledged until it is in the index, or for long enough."""
