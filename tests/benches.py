@@ -11,8 +11,14 @@ from tallystick.bench.instance import Instance
 
 def bench(instance: Instance, *words: str) -> dict[str, Any]:
     result = CliRunner().invoke(app, [*words, "--home", str(instance.home), "--json"])
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == 0, f"{result.output}\n{faults(instance)}"
     return json.loads(result.stdout)
+
+
+def faults(instance: Instance) -> str:
+    """What the API processes say of requests that failed unexpectedly: their logs go with the instance."""
+    logs = (log.read_text(errors="replace") for log in sorted((instance.home / "logs").glob("api-*.log")))
+    return "\n".join(log[max(log.find("failed unexpectedly") - 200, 0) :][:8_000] for log in logs)
 
 
 def figures(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
