@@ -1,9 +1,6 @@
 """What is measured of the access log and of retention, briefly, against a running instance. Needs no wrk."""
 
-import shutil
-import tempfile
 from collections.abc import Generator
-from pathlib import Path
 
 import pytest
 
@@ -15,10 +12,8 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def instance() -> Generator[Instance]:
-    home = Path(tempfile.mkdtemp(prefix="tallystick-test-"))
-    with instance_in(home) as running:
+    with instance_in(None) as running:
         yield running
-    shutil.rmtree(home)
 
 
 def test_reads_are_measured_in_turns_with_some_that_nobody_records(instance: Instance) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import tempfile
 from collections.abc import Generator
 from pathlib import Path
 
@@ -24,10 +23,8 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def instance() -> Generator[Instance]:
-    home = Path(tempfile.mkdtemp(prefix="tallystick-test-"))
-    with instance_in(home, {"TALLYSTICK_DATABASE__PARTITION_INTERVAL": "day"}) as running:
+    with instance_in(None, {"TALLYSTICK_DATABASE__PARTITION_INTERVAL": "day"}) as running:
         yield running
-    shutil.rmtree(home)
 
 
 def test_a_running_instance_is_found_and_left_running(instance: Instance) -> None:

@@ -2,11 +2,9 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Generator
 from itertools import count
@@ -34,10 +32,8 @@ WRITES = ("/api/v1/logs", "/api/v1/logs/bulk")
 
 @pytest.fixture(scope="module")
 def instance() -> Generator[Instance]:
-    home = Path(tempfile.mkdtemp(prefix="tallystick-test-"))
-    with instance_in(home) as running:
+    with instance_in(None) as running:
         yield running
-    shutil.rmtree(home)
 
 
 @pytest.fixture
