@@ -19,6 +19,7 @@ from hypothesis import HealthCheck
 from pydantic import SecretStr
 
 import deadlines
+from databases import running_postgres
 from doors import Door, open_door
 from factories import make_log, unique
 from kms_servers import make_key
@@ -26,7 +27,7 @@ from s3_servers import CREDENTIALS, make_bucket, s3_settings
 from servers import shared_server
 from tallystick.database.migrate import migrate
 from tallystick.database.pools import Database
-from tallystick.runtime.postgres import EmbeddedPostgres, socket_directory
+from tallystick.runtime.postgres import EmbeddedPostgres
 from tallystick.settings import DatabaseSettings, KeySettings, ObjectSettings, Settings
 from valkey_servers import ValkeyServer, running, valkey_program
 
@@ -98,16 +99,8 @@ def postgres() -> Generator[EmbeddedPostgres]:
     """A running PostgreSQL, away from pytest's folders, which as root no other account may search."""
     processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     state = Path(tempfile.mkdtemp(prefix="tallystick-test-", dir=_scratch(processes)))
-    server = EmbeddedPostgres(state / "data", socket_directory(state), state / "postgres.log", _FAST)
-    try:
-        server.initialise()
-        process = server.start()
-        server.wait_ready(60, lambda: process.poll() is None)
+    with running_postgres(state, _FAST) as server:
         yield server
-        server.stop("immediate")
-        process.wait(60)
-    finally:
-        shutil.rmtree(state)
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ The embedded server is built without TLS, so what speaks it stands before it, as
 
 import asyncio
 import json
-import shutil
 import tempfile
 from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -20,10 +19,11 @@ from pydantic import SecretStr
 
 from certificates import Authority, Certificate
 from conftest import Connection
+from databases import running_postgres
 from tallystick.database.migrate import migrate
 from tallystick.database.pools import LOGINS, Database, open_connection
 from tallystick.errors import ConfigurationError, DatabaseDownError
-from tallystick.runtime.postgres import EmbeddedPostgres, socket_directory
+from tallystick.runtime.postgres import EmbeddedPostgres
 from tallystick.settings import DatabaseSettings
 
 PASSWORDS: Mapping[str, str] = {login: f"s3cret of {login}" for login in LOGINS}
@@ -109,16 +109,8 @@ def passworded() -> Generator[EmbeddedPostgres]:
     hosts = state / "hosts"
     hosts.write_text(HOSTS)
     settings = {"hba_file": str(hosts), "fsync": "off"}
-    postgres = EmbeddedPostgres(state / "data", socket_directory(state), state / "postgres.log", settings)
-    try:
-        postgres.initialise()
-        process = postgres.start()
-        postgres.wait_ready(60, lambda: process.poll() is None)
+    with running_postgres(state, settings) as postgres:
         yield postgres
-        postgres.stop("immediate")
-        process.wait(60)
-    finally:
-        shutil.rmtree(state)
 
 
 @pytest_asyncio.fixture(scope="module")
