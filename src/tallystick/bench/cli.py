@@ -291,12 +291,15 @@ def stream(
         list[streaming.Scenario] | None, typer.Option(help="Which; repeat it for several. All without it.")
     ] = None,
     seconds: Annotated[float, typer.Option(min=1, help="Seconds of each.")] = 30,
+    warm_up: Annotated[
+        float, typer.Option(min=0, help="Seconds before these, whose delays stand apart.")
+    ] = streaming.WARM_UP_SECONDS,
     as_json: AsJson = False,
     output: Output = None,
 ) -> None:
     """Measure how soon watchers see what is stored: by filters, everything of one tenant, and beside idle ones."""
     run(
-        lambda instance, say: streaming.streams(instance, seconds, say, scenario or list(streaming.SCENARIOS)),
+        lambda instance, say: streaming.streams(instance, seconds, say, scenario or list(streaming.SCENARIOS), warm_up),
         home,
         as_json=as_json,
         output=output,

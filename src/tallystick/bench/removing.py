@@ -16,6 +16,7 @@ import orjson
 from tallystick.auth.tenancy import PLATFORM_TENANT
 from tallystick.bench.expired import Connection, Day, Progress, fill, is_dropped, left_of, table_bytes, until_followed
 from tallystick.bench.instance import Instance, ensure_tenants
+from tallystick.bench.lockwaits import watching_lock_waits
 from tallystick.bench.report import Check, Figure, Report, at_least, joined, under
 from tallystick.bench.rows import Share
 from tallystick.bench.steady import Writers, writing_steadily
@@ -146,7 +147,8 @@ async def _whole(instance: Instance, connection: Connection, day: Day, plan: Rem
     sizes = await _sizes(connection, names)
     async with writing_steadily(instance, names, plan.rate) as writers:
         quiet = await _wait(plan.seconds, bar)
-        job = await _apply(connection, day, day.lasting, bar)
+        async with watching_lock_waits(instance.postgres().url) as waits:
+            job = await _apply(connection, day, day.lasting, bar)
         # As long a stretch around the drop as the one before, in which the longest write is looked for.
         end = max(job.ended, job.asked + plan.seconds)
         await asyncio.sleep(end + _SETTLE_SECONDS - time.perf_counter())
@@ -156,7 +158,12 @@ async def _whole(instance: Instance, connection: Connection, day: Day, plan: Rem
     figures = [calm, busy]
     if end - plan.seconds > job.asked + 1:
         figures.append(writers.between("writes while leaf hashes are stored", job.asked, end - plan.seconds))
-    facts = {"events": count, "seconds_to_the_drop": -1.0 if job.dropped is None else job.dropped - job.asked}
+    facts = {
+        "events": count,
+        "seconds_to_the_drop": -1.0 if job.dropped is None else job.dropped - job.asked,
+        "longest_lock_wait_ms": 1000 * waits.longest,
+        "looks": waits.looks,
+    }
     figures.append(
         Figure("a partition dropped, its leaf hashes stored before", count / job.seconds, job.seconds, facts=facts)
     )
@@ -165,6 +172,7 @@ async def _whole(instance: Instance, connection: Connection, day: Day, plan: Rem
         *await _check_removed(instance, connection, day, day.lasting),
         *await _check_writers(connection, writers, sizes),
     ]
+    checks.append(under("longest wait for a lock on a table, ms", 1000 * waits.longest, TARGET_BLOCKED_MS))
     if busy.latency is not None:
         checks.append(under("longest write around the drop, ms", busy.latency.max, TARGET_BLOCKED_MS))
     return Report("retention", tuple(figures), tuple(checks))

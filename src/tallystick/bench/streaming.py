@@ -20,6 +20,9 @@ from tallystick.bench.watching import Receipts, Watcher, Watchers
 from tallystick.errors import ConfigurationError
 
 TARGET_MS: Final = 250
+WARM_UP_SECONDS: Final = 5.0
+"""Their delays stand apart: all tenants are new, and each log gets its index and its keys with its first event."""
+
 _CONNECTIONS: Final = 64
 _GRACE_SECONDS: Final = 30.0
 _SETTLE_SECONDS: Final = 0.5
@@ -64,16 +67,21 @@ class _Case(NamedTuple):
     batch: int = 1
 
 
-async def streams(instance: Instance, seconds: float, say: Say, scenarios: Sequence[Scenario]) -> Report:
+async def streams(
+    instance: Instance, seconds: float, say: Say, scenarios: Sequence[Scenario], warm_up: float = WARM_UP_SECONDS
+) -> Report:
     """Measure scenarios one after the other.
 
     Args:
         instance: The server.
-        seconds: How long each takes.
+        seconds: How long each takes, after its first seconds.
         say: Told what is done.
         scenarios: Which.
+        warm_up: Those first seconds.
     """
-    return joined("stream", [await _measure(instance, seconds, say, SCENARIOS[each](instance)) for each in scenarios])
+    return joined(
+        "stream", [await _measure(instance, seconds, say, SCENARIOS[each](instance), warm_up) for each in scenarios]
+    )
 
 
 def _filters(instance: Instance, batch: int = 1) -> _Case:
@@ -156,10 +164,11 @@ def _spread(instance: Instance, names: Sequence[str], count: int) -> list[Watche
     return [Watcher(tokens[number % len(tokens)][0], {}) for number in range(count)]
 
 
-async def _measure(instance: Instance, seconds: float, say: Say, case: _Case) -> Report:
+async def _measure(instance: Instance, seconds: float, say: Say, case: _Case, warm_up: float) -> Report:
     ensure_tenants(instance, list(case.tenants))
     ensure_tenants(instance, _names("bench-stream", _TENANTS))
-    count = int(seconds * case.rate) // case.batch * case.batch
+    warm = int(warm_up * case.rate) // case.batch * case.batch
+    count = warm + int(seconds * case.rate) // case.batch * case.batch
     requests = _requests(instance, case, count)
     receipts = Receipts()
     api = [psutil.Process(pid) for pid in instance.groups()["api"]]
@@ -168,7 +177,7 @@ async def _measure(instance: Instance, seconds: float, say: Say, case: _Case) ->
     async with Watchers(instance.url, case.watchers, receipts):
         await asyncio.sleep(_SETTLE_SECONDS)
         held = sum(process.memory_info().rss for process in api) - before
-        say(f"{case.name}: {case.rate:,.0f} events/s for {seconds:g} s")
+        say(f"{case.name}: {case.rate:,.0f} events/s for {warm_up + seconds:g} s")
         meter = Meter(instance.groups())
         meter.start()
         rate = case.rate / case.batch
@@ -176,7 +185,7 @@ async def _measure(instance: Instance, seconds: float, say: Say, case: _Case) ->
         cpu = meter.stop()
         expected = sum(case.seen_by(number) for number in range(count))
         await _until_all(receipts, expected)
-    return _report(case, answers, receipts, cpu, expected, held)
+    return _report(case, answers, receipts, cpu, expected, held, warm)
 
 
 def _requests(instance: Instance, case: _Case, count: int) -> list[Request]:
@@ -203,14 +212,22 @@ async def _until_all(receipts: Receipts, expected: int) -> None:
 
 
 def _report(
-    case: _Case, answers: Answers, receipts: Receipts, cpu: Mapping[str, float], expected: int, held: int
+    case: _Case,
+    answers: Answers,
+    receipts: Receipts,
+    cpu: Mapping[str, float],
+    expected: int,
+    held: int,
+    warm: int,
 ) -> Report:
-    if not receipts.batches:
+    """Make the report; the first ``warm`` events count as received, and their delays stand apart."""
+    delays: list[float] = []
+    first: list[float] = []
+    for at, number in chain.from_iterable(((at, each) for each in numbers) for at, numbers in receipts.batches):
+        due = answers.began + number // case.batch * case.batch / case.rate
+        (first if number < warm else delays).append(at - due)
+    if not delays:
         raise ConfigurationError("no client received anything: these figures are worth nothing")
-    delays = [
-        at - answers.began - number // case.batch * case.batch / case.rate
-        for at, number in chain.from_iterable(((at, each) for each in numbers) for at, numbers in receipts.batches)
-    ]
     latency = Latency.of(delays)
     answered = len(answers.seconds.get("append", []))
     rate = answered * case.batch / answers.elapsed
@@ -220,6 +237,8 @@ def _report(
         "events_received": received,
         "kib_per_stream": held / 1024 / len(case.watchers),
     }
+    if first:
+        facts["p99_ms_of_the_warm_up"] = Latency.of(first).p99
     failed = sum(answers.failures.values())
     figures = (
         Figure(
