@@ -73,7 +73,7 @@ class Choices:
 
         choices = cls(
             version=text("version", _TAG, "pass the tag of the image, as in -c version=0.1.0"),
-            collector=text("collector", _TAG, "pass the tag of the collector's image, as in -c collector=v0.47.0"),
+            collector=text("collector", _TAG, "pass the tag of the collector's image, as in -c collector=v0.49.0"),
             certificate=text("certificate", _CERTIFICATE, "pass the ARN of a certificate in ACM, -c certificate=arn:…"),
             size=text("size", "|".join(SIZES), f"choose one of {', '.join(SIZES)}", "small"),
             external_database=text("database", "aurora|external", "choose aurora or external", "aurora") == "external",
