@@ -1,6 +1,8 @@
-"""The server as the image has it: wheels alone, at the image's lock, with the environment of `compose.yaml`.
+"""The server as the image has it, with the environment of `compose.yaml`, from the first start to the last.
 
-It runs as a user who can write into its home and nowhere else, where the tests are root's.
+Without an engine: wheels alone, at the image's lock, as a user who can write into its home and nowhere else, where the
+tests are root's. With one: in containers of the image that ``TALLYSTICK_TEST_IMAGE`` names, as closed as
+`compose.yaml` has them. ``TALLYSTICK_TEST_ENGINE`` is the command that runs them, ``docker`` when absent.
 """
 
 import os
@@ -10,11 +12,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import httpx
 import pytest
@@ -22,7 +25,7 @@ import pytest
 from composition import CONTAINER, ROOT, image_environment, moved, part, prepare_secrets, secret_places, services
 from deadlines import allow
 from s3_servers import CREDENTIALS, make_bucket
-from tallystick.runtime.account import Account, ChildIdentity, child_identity
+from tallystick.runtime.account import Account, child_identity
 from tallystick.runtime.postgres import EmbeddedPostgres, socket_directory
 from tallystick.runtime.servers.local import HOST, free_port
 from valkey_servers import valkey_program
@@ -41,6 +44,10 @@ _OF_THIS_TEST = {
 """These servers are the session's."""
 
 _UV = Path(sys.prefix) / "tools" / "bin" / "uv"
+
+IMAGE: Final = os.environ.get("TALLYSTICK_TEST_IMAGE")
+ENGINE: Final = os.environ.get("TALLYSTICK_TEST_ENGINE", "docker").split()
+_HOME: Final = "/var/lib/tallystick"
 
 
 def run(*command: str | Path, **options: Any) -> str:
@@ -129,57 +136,49 @@ def rates_port(ground: Path, secrets: Path) -> Generator[int]:
 
 
 @dataclass(frozen=True)
-class Host:
-    """What stands in for an engine.
+class Host(ABC):
+    """What runs a service's program.
 
     Attributes:
+        home: Where it keeps what must outlive it.
+        secrets: What its containers are given.
         places: Host and port by those that `compose.yaml` has.
     """
 
-    programs: Path
     home: Path
     secrets: Path
     places: Mapping[str, str]
 
-    @property
-    def identity(self) -> ChildIdentity:
-        """Whom the processes run as."""
-        return child_identity(Account("container", UID, UID) if os.geteuid() == 0 else None)
+    @abstractmethod
+    def prepared(self, environment: Mapping[str, str], *command: str) -> dict[str, Any]:
+        """What starts a command of the image, as arguments of `subprocess.Popen`."""
 
     def environment(self, service: str, **more: str) -> dict[str, str]:
         """A service's environment, and nothing of ours."""
-        variables = {**image_environment(), **services()[service]["environment"]}
         here = {f"//{place}": f"//{found}" for place, found in self.places.items()} | secret_places(self.secrets)
-        return {
-            **{name: moved(value, here) for name, value in variables.items()},
-            **_OF_THIS_TEST,
-            "PATH": str(self.programs),
-            "TALLYSTICK_HOME": str(self.home),
-            "TALLYSTICK_HOST": HOST,
-            **more,
-        }
+        variables = {name: moved(value, here) for name, value in services()[service]["environment"].items()}
+        return {**variables, **_OF_THIS_TEST, "TALLYSTICK_HOST": HOST, **more}
 
     def command(self, service: str, *arguments: str) -> str:
         """What a command in a service's container prints."""
-        environment = self.environment(service)
-        return run(self.programs / "tallystick", *arguments, env=environment, cwd=self.home, **self.identity)
+        prepared = self.prepared(self.environment(service), "tallystick", *arguments)
+        return run(*prepared.pop("args"), **prepared)
+
+    def is_healthy(self, service: str, *arguments: str) -> bool:
+        """Whether the image's check says so."""
+        check = self.prepared(self.environment(service), "python", "/opt/tallystick/healthcheck.py", *arguments)
+        quiet = subprocess.DEVNULL
+        return subprocess.call(check.pop("args"), stdout=quiet, stderr=quiet, **check) == 0
 
     @contextmanager
-    def running(self, service: str, **more: str) -> Generator[subprocess.Popen[bytes]]:
+    def running(self, service: str, **more: str) -> Generator[None]:
         """A service, which must end well when it is told to."""
         log = self.secrets.parent / f"{service}.log"
+        prepared = self.prepared(self.environment(service, **more), "tallystick", *services()[service]["command"])
         with log.open("wb") as out:
-            process = subprocess.Popen(
-                [self.programs / "tallystick", *services()[service]["command"]],
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-                cwd=self.home,
-                env=self.environment(service, **more),
-                **self.identity,
-            )
+            process = subprocess.Popen(stdin=subprocess.DEVNULL, stdout=out, stderr=out, **prepared)
         try:
-            yield process
+            yield
             process.send_signal(signal.SIGTERM)
             assert process.wait(DEADLINE) == 0, log.read_text()
         finally:
@@ -188,10 +187,56 @@ class Host:
         assert '"level":"error"' not in log.read_text(), log.read_text()
 
 
-@pytest.fixture
+@dataclass(frozen=True)
+class Wheels(Host):
+    """What stands in for an engine.
+
+    Attributes:
+        programs: Folder of what the wheels installed.
+    """
+
+    programs: Path
+
+    def prepared(self, environment: Mapping[str, str], *command: str) -> dict[str, Any]:
+        """See `Host`."""
+        name, *arguments = command
+        files = {"/opt/tallystick": str(CONTAINER)}
+        own = {"PATH": str(self.programs), "TALLYSTICK_HOME": str(self.home)}
+        return {
+            "args": [self.programs / name, *(moved(each, files) for each in arguments)],
+            "env": {**image_environment(), **environment, **own},
+            "cwd": self.home,
+            **child_identity(Account("container", UID, UID) if os.geteuid() == 0 else None),
+        }
+
+
+@dataclass(frozen=True)
+class Containers(Host):
+    """An engine. Containers have the host's network, since the servers that they need are not in containers."""
+
+    def prepared(self, environment: Mapping[str, str], *command: str) -> dict[str, Any]:
+        """See `Host`."""
+        assert IMAGE is not None
+        variables = (part for name in environment for part in ("--env", name))
+        places = (f"{self.home}:{_HOME}", f"{self.secrets}:{self.secrets}:ro")
+        volumes = (part for place in places for part in ("--volume", place))
+        closed = ("--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")  # noqa: S108
+        name, *arguments = command
+        options = (*closed, "--init", "--network", "host", *volumes, *variables, "--entrypoint", name)
+        return {"args": [*ENGINE, "run", "--rm", *options, IMAGE, *arguments], "env": {**os.environ, **environment}}
+
+
+@pytest.fixture(
+    params=[
+        "wheels",
+        pytest.param(
+            "image", marks=pytest.mark.skipif(IMAGE is None, reason="TALLYSTICK_TEST_IMAGE names no image to run")
+        ),
+    ]
+)
 def host(
+    request: pytest.FixtureRequest,
     ground: Path,
-    programs: Path,
     secrets: Path,
     database_port: int,
     rates_port: int,
@@ -211,7 +256,7 @@ def host(
     make_bucket(s3_url, "tallystick")
     home = ground / "home"
     home.mkdir(mode=0o700)
-    if os.geteuid() == 0:
+    if os.geteuid() == 0 or request.param == "image":
         os.chown(home, UID, UID)
     places = {
         "database": f"{HOST}:{database_port}",
@@ -220,7 +265,9 @@ def host(
         "queue:9324": elasticmq_url.removeprefix("http://"),
         "objects:7070": s3_url.removeprefix("http://"),
     }
-    return Host(programs, home, secrets, places)
+    if request.param == "image":
+        return Containers(home, secrets, places)
+    return Wheels(home, secrets, places, request.getfixturevalue("programs"))
 
 
 def replace(file: Path, text: str) -> None:
@@ -250,16 +297,15 @@ def test_a_composition_works_from_the_first_start_to_the_last(host: Host) -> Non
     assert "migration 0001" in host.command("migrate", "migrate")
     assert "nothing to do" in host.command("migrate", "migrate"), "again at each start of the composition"
     port, door = str(free_port()), str(free_port())
-    health = (host.programs / "python", CONTAINER / "healthcheck.py", port)
-    assert subprocess.run(health, check=False, capture_output=True).returncode == 1
+    assert not host.is_healthy("api-1", port)
     with (
         host.running("api-1", TALLYSTICK_PORT=port),
         host.running("worker", TALLYSTICK_WORKER__METRICS_HOST=HOST, TALLYSTICK_WORKER__METRICS_PORT=door),
         httpx.Client(base_url=f"http://{HOST}:{port}", timeout=DEADLINE) as client,
     ):
         asked_until(client, "/readyz", lambda report: report["status"] == "ready")
-        run(*health)
-        run(*health[:-1], door)
+        assert host.is_healthy("api-1", port)
+        assert host.is_healthy("worker", door)
 
         host.command("api-1", "tenants", "create", "acme")
         grant = ("--role", "admin", "--subject", "ops", "--platform", "--default-tenant", "acme")
