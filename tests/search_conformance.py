@@ -185,7 +185,7 @@ class SearchConformance:
         await index.append(log_id, documents[:25], through=24)
         await index.append(log_id, documents[25:], through=59)
         for query in QUERIES:
-            counted = await index.count(log_id, CountRequest(query, FACETS, 10, edges))
+            counted = await index.count(log_id, CountRequest(query, FACETS, 10, edges=edges))
             assert counted == tally(documents, query, edges), query
 
     async def test_few_values_are_told_with_what_they_leave_unsaid(self, index: EventIndex) -> None:
@@ -197,7 +197,7 @@ class SearchConformance:
         assert counted.rankings["actor"].unseen == 3
 
     async def test_nothing_is_counted_of_a_log_that_was_never_indexed(self, index: EventIndex) -> None:
-        counted = await index.count(fresh_log(), CountRequest(MatchAll(), FACETS, 10, (0, 1, 2)))
+        counted = await index.count(fresh_log(), CountRequest(MatchAll(), FACETS, 10, edges=(0, 1, 2)))
         assert counted == Counts(0, dict.fromkeys(FACETS, Ranking()), (0, 0), -1)
 
     async def test_appending_again_changes_nothing(self, index: SearchIndex) -> None:
@@ -345,7 +345,7 @@ class SearchConformance:
             left = [each for each in documents if not any(low <= each.seq <= high for low, high in gone)]
             for query in (MatchAll(), Consecutive("text", ("login",)), Without(HasAny(("no",)))):
                 await assert_pages(index, log_id, left, query, limit=7)
-            counted = await index.count(log_id, CountRequest(MatchAll(), FACETS, 100, (0, 20_000, 60_000)))
+            counted = await index.count(log_id, CountRequest(MatchAll(), FACETS, 100, edges=(0, 20_000, 60_000)))
             assert counted == tally(left, MatchAll(), (0, 20_000, 60_000))
             state = await index.state(log_id)
             assert (state.through, state.documents) == (59, len(left))

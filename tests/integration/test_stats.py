@@ -1,6 +1,7 @@
 """Statistics are what counting the events gives, from rollups and from the index alike."""
 
 import asyncio
+import random
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import TypeAlias
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from counted_events import EVERYTHING, NOW_US, UTC, WEEK, Counting, ask, assert_true, counting_in
+from counted_events import EVERYTHING, KIND, NOW_US, UTC, WEEK, Counting, ask, assert_true, counting_in
 from factories import make_log
 from stored_events import DAY_US, HOUR_US, Row, put, remove
 from tallystick.database.pools import Database
@@ -104,6 +105,43 @@ async def test_statistics_are_what_counting_the_events_gives(  # what is drawn
     found = await counting.service().stats(log_id, EVERYTHING, query)
     assert found.now.through == len(events) - 1
     assert_true(found.now, events, wanted, query)
+
+
+@pytest.mark.parametrize("shape", [1.5, 0.0])
+async def test_of_many_values_in_several_segments_the_first_are_exact(
+    counting: Counting, owner: Connection, log_id: int, shape: float
+) -> None:
+    """Where a few are much more frequent than the rest, and where all are about equally frequent."""
+    draw = random.Random(5)  # noqa: S311  # test data
+    weights = [1 / (rank + 1) ** shape for rank in range(400)]
+    users, things = (draw.choices(range(400), weights, k=1_200) for _ in range(2))
+    events = await put(
+        owner,
+        log_id,
+        [
+            Row(NOW_US, NOW_US - draw.randrange(DAY_US), {**KIND, "user_id": f"u{user}", "resource_id": str(thing)})
+            for user, thing in zip(users, things, strict=True)
+        ],
+    )
+    for through in range(199, 1_000, 200):
+        await counting.index_through(log_id, through)
+    for top in (1, 5, 40):
+        query = ask(WEEK, Equals("action", "login"), top=top)
+        assert_true((await counting.service().stats(log_id, EVERYTHING, query)).now, events, query.filters, query)
+
+
+async def test_what_is_not_indexed_yet_may_become_the_most_frequent(
+    counting: Counting, owner: Connection, log_id: int
+) -> None:
+    """Though the index had no reason to tell exactly how often it holds it."""
+    users = [f"often-{number}" for number in range(10) for _ in range(30)]
+    users += [f"seldom-{number}" for number in range(100) for _ in range(2)]
+    indexed = len(users)
+    users += ["seldom-99"] * 31
+    events = await put(owner, log_id, [Row(NOW_US, NOW_US, {**KIND, "user_id": user}) for user in users])
+    await counting.index_through(log_id, indexed - 1)
+    query = ask(WEEK, Equals("action", "login"), by=("user_id",))
+    assert_true((await counting.service().stats(log_id, EVERYTHING, query)).now, events, query.filters, query)
 
 
 @pytest.mark.parametrize(

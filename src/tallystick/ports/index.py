@@ -172,12 +172,14 @@ class CountRequest:
         query: What documents must match; a range of occurrence is part of it.
         facets: What to count them by.
         values: The most frequent values of a facet are wanted, so many at least; kinds are few, and all wanted.
+        top: So many of them are going to be shown: these are to be exact if the engine can tell.
         edges: Moments in Unix microseconds, ascending: two that follow each other bound a bucket. None for no buckets.
     """
 
     query: TermQuery
     facets: tuple[Facet, ...] = ()
     values: int = 100
+    top: int = 10
     edges: tuple[int, ...] = ()
 
 

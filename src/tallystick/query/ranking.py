@@ -7,6 +7,7 @@ threshold algorithms of Fagin, Lotem and Naor: "Optimal aggregation algorithms f
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from heapq import nlargest
 from typing import NamedTuple
 
 
@@ -39,6 +40,24 @@ def first_of(counts: Mapping[str, Bounds], missed: int, *, more: bool) -> Rankin
         more: Whether it has others, each at most as frequent as the least of these.
     """
     return Ranking(counts, missed + (min(bounds.least for bounds in counts.values()) if more else 0))
+
+
+def contenders(ranking: Ranking, limit: int) -> list[str]:
+    """The values that may be among the most frequent, as far as they are told at all.
+
+    Args:
+        ranking: Out of which.
+        limit: How many are the most frequent; 1 at least.
+    """
+    surest = nlargest(limit, (bounds.least for bounds in ranking.counts.values()))
+    last = surest[-1] if len(surest) == limit else 0
+    return [value for value, bounds in ranking.counts.items() if bounds.most >= last]
+
+
+def settled(ranking: Ranking, counts: Mapping[str, int]) -> Ranking:
+    """A ranking, now that it is known how often some of its values occur."""
+    known = {value: Bounds(count, count) for value, count in counts.items()}
+    return Ranking({**ranking.counts, **known}, ranking.unseen)
 
 
 class Top(NamedTuple):

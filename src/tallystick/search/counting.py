@@ -3,13 +3,15 @@
 import asyncio
 from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import replace
 from operator import attrgetter
 from typing import Final
 
 from tallystick.errors import OverloadedError
 from tallystick.ports import CountRequest, Counts, EventCounter
+from tallystick.query.facets import Facet
 from tallystick.query.matching import Prepared, compile_terms
-from tallystick.query.ranking import merge, ranking_of
+from tallystick.query.ranking import Ranking, merge, ranking_of, top
 from tallystick.search.damage import ReportDamage, damage_reported
 from tallystick.search.tail import Tails
 
@@ -61,12 +63,19 @@ class CountService:
             return Counts(indexed.total, indexed.rankings, indexed.buckets, through)
         matches = compile_terms(request.query)
         fresh = [document for document in tail.documents if matches(document)]
+        rankings: dict[Facet, Ranking] = {
+            facet: merge([ranking, ranking_of(map(attrgetter(facet), fresh))])
+            for facet, ranking in indexed.rankings.items()
+        }
+        if request.top < request.values and any(
+            top(ranking, request.top).exact and not top(rankings[facet], request.top).exact
+            for facet, ranking in indexed.rankings.items()
+        ):
+            # A value that the index had no reason to count became one of the most frequent by the tail.
+            return await self._count(log_id, replace(request, top=request.values))
         return Counts(
             total=indexed.total + len(fresh),
-            rankings={
-                facet: merge([ranking, ranking_of(map(attrgetter(facet), fresh))])
-                for facet, ranking in indexed.rankings.items()
-            },
+            rankings=rankings,
             buckets=_add(indexed.buckets, request.edges, fresh),
             through=max(head, tail.documents[-1].seq),
         )

@@ -92,7 +92,7 @@ class StatsService:
         occurred = OccurredBetween(period.from_us, period.to_us)
         edges = period.edges if len(period.edges) > 2 else ()  # one bucket is the total
         facets: tuple[Facet, ...] = (*(("kind",) if query.kinds else ()), *query.facets)
-        request = CountRequest(lower(conjunction(wanted, occurred)), facets, _VALUES, edges)
+        request = CountRequest(lower(conjunction(wanted, occurred)), facets, _VALUES, query.top, edges)
         found = await self._counter.count(log_id, request)
         lists = _of_kinds(found.rankings["kind"], query) if query.kinds else {}
         for by, facet in RANKED.items():

@@ -1,6 +1,7 @@
 """Counts what the rolls of one log hold."""
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from functools import partial
@@ -10,19 +11,25 @@ from typing import Any, Final, TypeAlias, cast
 
 from tantivy import Query, Searcher
 
-from tallystick.adapters.tantivy.schema import compile_query, every, number_range
+from tallystick.adapters.tantivy.schema import SCHEMA, compile_query, every, number_range
 from tallystick.adapters.tantivy.searching import EVER, OpenRoll, apart, occurred_between, within
 from tallystick.ports import CountRequest, Counts
 from tallystick.query.facets import Facet
-from tallystick.query.ranking import Bounds, Ranking, first_of, merge
+from tallystick.query.ranking import Bounds, Ranking, contenders, first_of, merge, settled, top
 
 _Json: TypeAlias = Mapping[str, Any]
+_Narrowed: TypeAlias = tuple[Searcher, Query]
 
 _KINDS: Final = 2_000
 """More kinds than this are counted in part."""
 
+_FIRST_VALUES: Final = 50
+"""Values that are taken out of each segment at first: each is looked up in a dictionary, which is most of the work."""
+
 _SEGMENT_VALUES: Final = 5_000
-"""Values that are taken out of each segment. With more, the answer takes longer; with fewer, less of it is exact."""
+"""Values that are taken where the first do not settle it, as where all are about equally frequent."""
+
+_MOST_CONTENDERS: Final = 500
 
 _MOST_CELLS: Final = 20_000
 """Cells of a grid. A grid is counted three times as fast as buckets between any moments."""
@@ -40,8 +47,7 @@ def count_rolls(rolls: Sequence[OpenRoll], request: CountRequest, through: int, 
     ranges, wanted = apart(request.query)
     low, high = within(ranges)
     query = compile_query(wanted)
-    asked = _aggregations(request)
-    narrowed_rolls: list[tuple[Searcher, Query]] = []
+    narrowed_rolls: list[_Narrowed] = []
     for opened in rolls:
         roll = opened.roll
         beyond = opened.searcher.num_docs > roll.documents
@@ -52,16 +58,49 @@ def count_rolls(rolls: Sequence[OpenRoll], request: CountRequest, through: int, 
         if beyond:
             narrowed.append(number_range("seq", None, through))
         narrowed_rolls.append((opened.searcher, every(narrowed)))
-    found = list(threads.map(partial(_aggregate, asked), narrowed_rolls))
+    found = list(threads.map(partial(_aggregate, _aggregations(request)), narrowed_rolls))
+    rankings = {facet: merge([_ranking(answer[facet]) for answer in found]) for facet in request.facets}
+    for facet in request.facets:
+        if facet != "kind":
+            rankings[facet] = _settle(rankings[facet], facet, request, narrowed_rolls, threads)
     return Counts(
         total=sum(_total(answer["kind"]) for answer in found),
-        rankings={facet: merge([_ranking(answer[facet]) for answer in found]) for facet in request.facets},
+        rankings=rankings,
         buckets=_buckets(request.edges, found),
         through=through,
     )
 
 
-def _aggregate(asked: _Json, narrowed: tuple[Searcher, Query]) -> _Json:
+def _settle(
+    ranking: Ranking, facet: Facet, request: CountRequest, rolls: Sequence[_Narrowed], threads: Executor
+) -> Ranking:
+    """Count exactly what may be among the most frequent values, as far as the first of each segment bound it.
+
+    Where they bound too little, many values are taken out of each segment instead.
+    """
+    if top(ranking, request.top).exact:
+        return ranking
+    # Twice as many as are shown, since what is not indexed yet may change their order.
+    values = contenders(ranking, 2 * request.top)
+    if len(values) <= _MOST_CONTENDERS:
+        counts: Counter[str] = Counter()
+        for counted in threads.map(partial(_count_values, facet, values), rolls):
+            counts.update(counted)
+        ranking = settled(ranking, {value: counts[value] for value in values})
+        if top(ranking, request.top).exact:
+            return ranking
+    asked = {facet: _terms(facet, request.values, max(request.values, _SEGMENT_VALUES))}
+    return merge([_ranking(answer[facet]) for answer in threads.map(partial(_aggregate, asked), rolls)])
+
+
+def _count_values(facet: Facet, values: Sequence[str], narrowed: _Narrowed) -> dict[str, int]:
+    searcher, query = narrowed
+    chosen = every([query, Query.term_set_query(SCHEMA, facet, list(values))])
+    told = _aggregate({facet: _terms(facet, len(values), len(values))}, (searcher, chosen))
+    return {bucket["key"]: bucket["doc_count"] for bucket in told[facet]["buckets"]}
+
+
+def _aggregate(asked: _Json, narrowed: _Narrowed) -> _Json:
     searcher, query = narrowed
     # The bindings say `dict`, and no more.
     return cast("_Json", searcher.aggregate(query, dict(asked)))  # pyright: ignore[reportUnknownMemberType]
@@ -72,7 +111,8 @@ def _aggregations(request: CountRequest) -> _Json:
     asked: dict[str, Any] = {"kind": _terms("kind", _KINDS, _KINDS)}
     for facet in request.facets:
         if facet != "kind":
-            asked[facet] = _terms(facet, request.values, max(request.values, _SEGMENT_VALUES))
+            first = max(_FIRST_VALUES, 2 * request.top)
+            asked[facet] = _terms(facet, min(request.values, first), first)
     if grid := _grid(request.edges):
         origin, width = grid
         offset = origin % width
