@@ -10,27 +10,38 @@ from tallystick.database.pools import Connection
 from tallystick.errors import Flaw, InvalidError
 from tallystick.query.facets import Facet
 from tallystick.query.timestamps import moment
-from tallystick.stats.model import KINDS, By, KindFilter, Period, Piece
+from tallystick.stats.model import KINDS, By, KindFilter, Period, Piece, pieces
 
 _COUNT: Final = """
-    with kind as materialized (
-        select piece.bucket, action, resource_type, severity, sum(events) as events
+    with of_bucket as (
+        select piece.bucket, sum(events)::bigint as events
           from unnest($1::smallint[], $2::timestamptz[], $3::timestamptz[], $4::int[])
                as piece (minutes, begins, ends, bucket)
           join tallystick.log_rollups rollup
             on rollup.minutes = piece.minutes and rollup.starts_at >= piece.begins and rollup.starts_at < piece.ends
-         where ($5::text[] is null or action = any ($5))
-           and ($6::text[] is null or resource_type = any ($6))
-           and ($7::text[] is null or severity = any ($7))
-         group by piece.bucket, action, resource_type, severity)
-    select bucket, action, resource_type, severity, events
-      from (select bucket, action, resource_type, severity, sum(events)::bigint as events,
-                   row_number() over (partition by grouping(bucket, action, resource_type, severity)
+         where ($8::text[] is null or action = any ($8))
+           and ($9::text[] is null or resource_type = any ($9))
+           and ($10::text[] is null or severity = any ($10))
+         group by piece.bucket
+    ), kind as materialized (
+        select action, resource_type, severity, sum(events) as events
+          from unnest($5::smallint[], $6::timestamptz[], $7::timestamptz[]) as piece (minutes, begins, ends)
+          join tallystick.log_rollups rollup
+            on rollup.minutes = piece.minutes and rollup.starts_at >= piece.begins and rollup.starts_at < piece.ends
+         where ($8::text[] is null or action = any ($8))
+           and ($9::text[] is null or resource_type = any ($9))
+           and ($10::text[] is null or severity = any ($10))
+         group by action, resource_type, severity)
+    select bucket, null as action, null as resource_type, null as severity, events from of_bucket
+     union all
+    select null, action, resource_type, severity, events
+      from (select action, resource_type, severity, coalesce(sum(events), 0)::bigint as events,
+                   row_number() over (partition by grouping(action, resource_type, severity)
                                       order by sum(events) desc,
                                                coalesce(action, resource_type, severity) collate "C") as place
               from kind
-             group by grouping sets ((bucket), (action), (resource_type), (severity))) as counted
-     where bucket is not null or place <= $8"""
+             group by grouping sets ((action), (resource_type), (severity), ())) as counted
+     where place <= $11"""
 
 
 async def rolled_up_through(connection: Connection) -> int:
@@ -39,19 +50,30 @@ async def rolled_up_through(connection: Connection) -> int:
 
 
 async def count(
-    connection: Connection, covered: Sequence[Piece], filters: KindFilter, buckets: int, most: int
+    connection: Connection, edges: Sequence[int], filters: KindFilter, most: int
 ) -> tuple[list[int], dict[By, list[tuple[str, int]]]]:
-    """Count the events of the session's log in each of so many buckets, and by each part of their kind.
+    """Count the events of the session's log in each bucket, and by each part of their kind.
+
+    Kinds are those of the whole period, which wider rollups cover than its buckets: counted by bucket, they would be
+    many more rows and each of them four columns to group by.
+
+    Args:
+        connection: With a session of the log.
+        edges: Of a `Period` of whole quarters of an hour.
+        filters: What counts.
+        most: Most values of each part.
 
     Returns:
         The counts of the buckets, and for each of `KINDS` its most frequent values.
     """
+    whole = list(pieces((edges[0], edges[-1])))
+    covered = list(pieces(edges)) if len(edges) > 2 else []  # one bucket is the total
     # Piece by piece: a join by hash compares every row with every piece.
     await connection.execute("set local enable_hashjoin = off; set local enable_mergejoin = off")
     found = await connection.fetch(
-        _COUNT, *_arrays(covered), [piece.bucket for piece in covered], *_values(filters), most
+        _COUNT, *_arrays(covered), [piece.bucket for piece in covered], *_arrays(whole), *_values(filters), most
     )
-    counts = [0] * buckets
+    counts = [0] * (len(edges) - 1)
     lists: dict[By, list[tuple[str, int]]] = {by: [] for by in KINDS}
     for bucket, *values, events in found:
         if bucket is not None:
@@ -60,6 +82,8 @@ async def count(
         for by, value in zip(KINDS, values, strict=True):
             if value is not None:
                 lists[by].append((value, events))
+        if not covered and all(value is None for value in values):
+            counts[0] = events
     for shown in lists.values():
         shown.sort(key=lambda item: (-item[1], item[0]))
     return counts, lists

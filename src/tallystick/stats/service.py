@@ -22,7 +22,6 @@ from tallystick.stats.model import (
     Stats,
     StatsQuery,
     kind_filter,
-    pieces,
 )
 
 _VALUES: Final = 500
@@ -79,8 +78,7 @@ class StatsService:
                 buckets = [0] * (len(period.edges) - 1)
                 lists: dict[By, list[tuple[str, int]]] = {}
                 if through >= 0:  # else rollups are being made anew
-                    covered = list(pieces(period.edges))
-                    buckets, lists = await queries.count(connection, covered, filters, len(buckets), query.top)
+                    buckets, lists = await queries.count(connection, period.edges, filters, query.top)
                     for by, facet in RANKED.items():
                         if by in query.by:
                             lists[by] = await queries.rank(connection, log_id, period, facet, query.top)
