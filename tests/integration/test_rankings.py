@@ -1,5 +1,6 @@
 """The most frequent users and resources out of rollups are what counting the events gives, and exactly so."""
 
+import asyncio
 import random
 from collections.abc import AsyncGenerator
 from dataclasses import replace
@@ -18,6 +19,7 @@ from tallystick.followers.queries import lease
 from tallystick.settings import DatabaseSettings
 from tallystick.stats.follower import NAME, RollupFollower
 from tallystick.stats.model import Period
+from tallystick.stats.queries import export_snapshot
 from tallystick.stats.rolling import QUARTER_US
 from tallystick.stats.rollup_queries import MOST_VALUES
 
@@ -147,3 +149,33 @@ async def test_rankings_of_periods_that_cut_through_spans(counting: Counting, ow
             for begin, end in ((edge, edge + 3 * DAY_US), (edge - 3 * DAY_US, edge)):
                 query = ask(Period((begin, end)), top=draw.choice((1, 2, 5)), by=("user_id", "resource"))
                 assert_true((await counting.service().stats(log_id, EVERYTHING, query)).now, events, EVERYTHING, query)
+
+
+@pytest.mark.parametrize("connections", [1, 2])
+async def test_users_and_resources_at_once_wait_for_no_connection_that_waits_for_them(
+    counting: Counting, database_settings: DatabaseSettings, owner: Connection, log_id: int, connections: int
+) -> None:
+    """However few connections there are, and though each question would take two."""
+    fields = {**KIND, "user_id": "ada", "resource_id": "1"}
+    events = await put(owner, log_id, [Row(NOW_US, NOW_US - day * DAY_US, fields) for day in range(3)])
+    await counting.roll_up(log_id)
+    query = ask(WEEK, previous=Period((WEEK.from_us - 7 * DAY_US, WEEK.from_us)))
+    narrow = database_settings.model_copy(update={"reader_connections": connections})
+    async with Database.from_settings(narrow) as few:
+        service = replace(counting, database=few).service()
+        answers = await asyncio.gather(*(service.stats(log_id, EVERYTHING, query) for _ in range(8)))
+    for found in answers:
+        assert found.before is not None
+        for counted in (found.now, found.before):
+            assert_true(counted, events, EVERYTHING, query)
+
+
+async def test_a_session_sees_what_another_exported(database: Database, owner: Connection, log_id: int) -> None:
+    head = "select size from tallystick.log_head"
+    async with database.log_session(log_id) as first:
+        before: int = await first.fetchval(head)
+        snapshot = await export_snapshot(first)
+        await owner.execute("update tallystick.logs set size = size + 1 where id = $1", log_id)
+        async with database.log_session(log_id, snapshot) as second, database.log_session(log_id) as third:
+            assert await second.fetchval(head) == before
+            assert await third.fetchval(head) == before + 1

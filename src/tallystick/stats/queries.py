@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeAlias
 
 import asyncpg
 
@@ -11,6 +11,12 @@ from tallystick.errors import Flaw, InvalidError
 from tallystick.query.facets import Facet
 from tallystick.query.timestamps import moment
 from tallystick.stats.model import KINDS, By, KindFilter, Period, Piece, pieces
+
+Kinds: TypeAlias = tuple[list[int], dict[By, list[tuple[str, int]]]]
+"""Events of each bucket, and for each of `KINDS` its most frequent values."""
+
+Rankings: TypeAlias = dict[Facet, list[list[tuple[str, int]]]]
+"""The most frequent values of facets, in each of several periods."""
 
 _COUNT: Final = """
     with of_bucket as (
@@ -49,9 +55,12 @@ async def rolled_up_through(connection: Connection) -> int:
     return await connection.fetchval("select coalesce((select seq from tallystick.log_rolled_up), -1)")
 
 
-async def count(
-    connection: Connection, edges: Sequence[int], filters: KindFilter, most: int
-) -> tuple[list[int], dict[By, list[tuple[str, int]]]]:
+async def export_snapshot(connection: Connection) -> str:
+    """Name what the session sees, for another to see the same while this one lasts."""
+    return await connection.fetchval("select pg_export_snapshot()")
+
+
+async def count(connection: Connection, edges: Sequence[int], filters: KindFilter, most: int) -> Kinds:
     """Count the events of the session's log in each bucket, and by each part of their kind.
 
     Kinds are those of the whole period, which wider rollups cover than its buckets: counted by bucket, they would be
@@ -62,9 +71,6 @@ async def count(
         edges: Of a `Period` of whole quarters of an hour.
         filters: What counts.
         most: Most values of each part.
-
-    Returns:
-        The counts of the buckets, and for each of `KINDS` its most frequent values.
     """
     whole = list(pieces((edges[0], edges[-1])))
     covered = list(pieces(edges)) if len(edges) > 2 else []  # one bucket is the total

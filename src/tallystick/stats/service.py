@@ -1,10 +1,12 @@
 """Answers statistics: out of rollups where these tell all that is asked, else out of the search index."""
 
+import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from typing import Final
 
-from tallystick.database.pools import Database
+from tallystick.database.pools import Connection, Database
 from tallystick.ports import CountRequest
 from tallystick.query.ast import Node, OccurredBetween, conjunction
 from tallystick.query.facets import Facet, read_kind
@@ -39,6 +41,10 @@ class StatsService:
     def __init__(self, database: Database, counter: CountService) -> None:
         self._database = database
         self._counter = counter
+        # Resources are ranked on a second connection while users are: half of the time that one waits for both. One
+        # question at a time holds a connection and waits for another, so that they never wait for each other.
+        self._spare = database.settings.reader_connections > 1
+        self._beside = asyncio.Lock()
 
     async def stats(self, log_id: int, narrowing: Node, query: StatsQuery) -> Stats:
         """Count what is asked for.
@@ -71,20 +77,44 @@ class StatsService:
     async def _of_rollups(
         self, log_id: int, filters: KindFilter, periods: Sequence[Period], query: StatsQuery
     ) -> list[Counted]:
-        counted: list[Counted] = []
         async with self._database.log_session(log_id) as connection:
             through = await queries.rolled_up_through(connection)
-            for period in periods:
-                buckets = [0] * (len(period.edges) - 1)
-                lists: dict[By, list[tuple[str, int]]] = {}
-                if through >= 0:  # else rollups are being made anew
-                    buckets, lists = await queries.count(connection, period.edges, filters, query.top)
-                    for by, facet in RANKED.items():
-                        if by in query.by:
-                            lists[by] = await queries.rank(connection, log_id, period, facet, query.top)
-                tops: dict[By, Top] = {by: Top(tuple(lists.get(by, ())), exact=True) for by in query.by}
-                counted.append(Counted(period, through, sum(buckets), tuple(buckets), tops))
-        return counted
+            if through < 0:  # rollups are being made anew
+                nothing: dict[By, Top] = dict.fromkeys(query.by, Top((), exact=True))
+                return [Counted(each, through, 0, (0,) * (len(each.edges) - 1), nothing) for each in periods]
+
+            async def kinds() -> list[queries.Kinds]:
+                return [await queries.count(connection, each.edges, filters, query.top) for each in periods]
+
+            if len(query.facets) > 1 and self._spare and not self._beside.locked():
+                first, *others = query.facets
+                async with self._beside:
+                    snapshot = await queries.export_snapshot(connection)
+                    async with _meanwhile(self._rank_beside(log_id, snapshot, periods, others, query.top)) as beside:
+                        counted = await kinds()
+                        ranked = await _rank(connection, log_id, periods, [first], query.top) | await beside
+            else:
+                counted = await kinds()
+                ranked = await _rank(connection, log_id, periods, query.facets, query.top)
+        return [
+            Counted(
+                each,
+                through,
+                sum(buckets),
+                tuple(buckets),
+                {
+                    by: Top(tuple(ranked[RANKED[by]][place] if by in RANKED else lists[by]), exact=True)
+                    for by in query.by
+                },
+            )
+            for place, (each, (buckets, lists)) in enumerate(zip(periods, counted, strict=True))
+        ]
+
+    async def _rank_beside(
+        self, log_id: int, snapshot: str, periods: Sequence[Period], facets: Sequence[Facet], most: int
+    ) -> queries.Rankings:
+        async with self._database.log_session(log_id, snapshot) as connection:
+            return await _rank(connection, log_id, periods, facets, most)
 
     async def _of_index(self, log_id: int, wanted: Node, period: Period, query: StatsQuery) -> Counted:
         occurred = OccurredBetween(period.from_us, period.to_us)
@@ -97,6 +127,23 @@ class StatsService:
             if by in query.by:
                 lists[by] = top(found.rankings[facet], query.top)
         return Counted(period, found.through, found.total, found.buckets if edges else (found.total,), lists)
+
+
+async def _rank(
+    connection: Connection, log_id: int, periods: Sequence[Period], facets: Sequence[Facet], most: int
+) -> queries.Rankings:
+    return {facet: [await queries.rank(connection, log_id, each, facet, most) for each in periods] for facet in facets}
+
+
+@asynccontextmanager
+async def _meanwhile(work: Coroutine[None, None, queries.Rankings]) -> AsyncGenerator[asyncio.Task[queries.Rankings]]:
+    """Have something done while the block runs; it does not outlast the block."""
+    task = asyncio.create_task(work)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def _of_kinds(ranking: Ranking, query: StatsQuery) -> dict[By, Top]:
