@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallystick.query.ranking import Bounds, Ranking, merge, ranking_of, top
+from tallystick.query.ranking import Bounds, Ranking, contenders, merge, ranking_of, settled, top
 
 values = st.sampled_from([f"v{number}" for number in range(9)])
 sources = st.lists(st.lists(values, max_size=30), max_size=5)
@@ -29,6 +29,17 @@ def test_what_is_called_exact_is(sources: list[list[str]], size: int, limit: int
     if found.exact:
         assert all(truth[value] == count for value, count in found.items)
         assert [count for _, count in found.items] == sorted(truth.values(), reverse=True)[:limit]
+
+
+@given(sources=sources, size=st.integers(1, 9), limit=st.integers(1, 6))
+def test_the_first_are_among_the_contenders_or_untold(sources: list[list[str]], size: int, limit: int) -> None:
+    """So that a ranking is exact once these are counted, unless what no source told may be as frequent."""
+    merged = merge([told(events, size) for events in sources])
+    truth = Counter(value for events in sources for value in events)
+    found = top(settled(merged, {value: truth[value] for value in contenders(merged, limit)}), limit)
+    first = sorted(truth.items(), key=lambda item: (-item[1], item[0]))[:limit]
+    if merged.unseen < (found.items[-1][1] if len(found.items) == limit else 1):
+        assert found == (tuple(first), True)
 
 
 @given(sources=sources, limit=st.integers(1, 6))

@@ -24,10 +24,10 @@ _KINDS: Final = 2_000
 """More kinds than this are counted in part."""
 
 _FIRST_VALUES: Final = 50
-"""Values that are taken out of each segment at first: each is looked up in a dictionary, which is most of the work."""
+"""Values that are taken out of each segment: each is looked up in a dictionary, which is most of the work."""
 
-_SEGMENT_VALUES: Final = 5_000
-"""Values that are taken where the first do not settle it, as where all are about equally frequent."""
+_MORE_VALUES: Final = (500, 5_000)
+"""So many are taken where fewer did not settle it, as where all are about equally frequent."""
 
 _MOST_CONTENDERS: Final = 500
 
@@ -59,7 +59,9 @@ def count_rolls(rolls: Sequence[OpenRoll], request: CountRequest, through: int, 
             narrowed.append(number_range("seq", None, through))
         narrowed_rolls.append((opened.searcher, every(narrowed)))
     found = list(threads.map(partial(_aggregate, _aggregations(request)), narrowed_rolls))
-    rankings = {facet: merge([_ranking(answer[facet]) for answer in found]) for facet in request.facets}
+    rankings: dict[Facet, Ranking] = {
+        facet: merge([_ranking(answer[facet]) for answer in found]) for facet in request.facets
+    }
     for facet in request.facets:
         if facet != "kind":
             rankings[facet] = _settle(rankings[facet], facet, request, narrowed_rolls, threads)
@@ -76,21 +78,39 @@ def _settle(
 ) -> Ranking:
     """Count exactly what may be among the most frequent values, as far as the first of each segment bound it.
 
-    Where they bound too little, many values are taken out of each segment instead.
+    Where they bound too little, more values are taken out of each segment.
     """
-    if top(ranking, request.top).exact:
-        return ranking
+    segments = sum(searcher.num_segments for searcher, _ in rolls)
+    ranking = _count_contenders(ranking, facet, request, rolls, threads)
+    for taken in _MORE_VALUES:
+        if _is_settled(ranking, request.top):
+            break
+        # What each segment leaves unsaid is one event at least, so with all of them it may come to this.
+        if taken < _MORE_VALUES[-1] and top(ranking, request.top).items[-1][1] <= segments:
+            continue
+        asked = {facet: _terms(facet, min(request.values, taken), taken)}
+        told = merge([_ranking(answer[facet]) for answer in threads.map(partial(_aggregate, asked), rolls)])
+        ranking = _count_contenders(told, facet, request, rolls, threads)
+    return ranking
+
+
+def _count_contenders(
+    ranking: Ranking, facet: Facet, request: CountRequest, rolls: Sequence[_Narrowed], threads: Executor
+) -> Ranking:
     # Twice as many as are shown, since what is not indexed yet may change their order.
     values = contenders(ranking, 2 * request.top)
-    if len(values) <= _MOST_CONTENDERS:
-        counts: Counter[str] = Counter()
-        for counted in threads.map(partial(_count_values, facet, values), rolls):
-            counts.update(counted)
-        ranking = settled(ranking, {value: counts[value] for value in values})
-        if top(ranking, request.top).exact:
-            return ranking
-    asked = {facet: _terms(facet, request.values, max(request.values, _SEGMENT_VALUES))}
-    return merge([_ranking(answer[facet]) for answer in threads.map(partial(_aggregate, asked), rolls)])
+    if _is_settled(ranking, request.top) or len(values) > _MOST_CONTENDERS:
+        return ranking
+    counts: Counter[str] = Counter()
+    for counted in threads.map(partial(_count_values, facet, values), rolls):
+        counts.update(counted)
+    return settled(ranking, {value: counts[value] for value in values})
+
+
+def _is_settled(ranking: Ranking, most: int) -> bool:
+    """Whether the first are known, and no value that was not told is as frequent as the last of them."""
+    found = top(ranking, most)
+    return found.exact and (not ranking.unseen or ranking.unseen < found.items[-1][1])
 
 
 def _count_values(facet: Facet, values: Sequence[str], narrowed: _Narrowed) -> dict[str, int]:
