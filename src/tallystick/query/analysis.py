@@ -3,7 +3,7 @@
 import hashlib
 import re
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final, NamedTuple, cast
@@ -45,6 +45,7 @@ _SPACE: Final = re.compile(r"[\s\x1c-\x1f\x85\u180e\\]")
 _SIGN: Final = 1 << 63
 _ALL: Final = (1 << 64) - 1
 _NUMBER_BYTES: Final = 8
+_WIDEST: Final = 8 * (_NUMBER_BYTES - 1)
 _PREFIXES: Final = tuple(range(2, 2 * _NUMBER_BYTES + 1, 2))
 _REMEMBERED_PATHS: Final = 1 << 14
 _REMEMBERED_VALUES: Final = 1 << 13
@@ -194,7 +195,7 @@ def exists_term(path: Path) -> str:
 def number_terms(path: Path, low: int, high: int) -> list[str]:
     """The fewest terms that together stand for the numbers whose `sortable` lies from `low` to `high`, inclusive."""
     prefix = f"#{path_text(path)}:"
-    return [prefix + digits for digits in _covering(low, high, _NUMBER_BYTES)]
+    return [prefix + digits for digits in _covering(low, high)]
 
 
 def network_terms(network: str) -> list[str]:
@@ -221,24 +222,18 @@ def _address_terms(text: str) -> tuple[str, ...]:
     return tuple(f"@{address.version}:{digits[:length]}" for length in range(0, len(digits) + 1, 2))
 
 
-def _covering(low: int, high: int, length: int) -> Iterable[str]:
-    """Prefixes, in bytes, of all numbers of `length` bytes from low to high: whole bytes' worth where they fit."""
-    if low > high:
-        return
-    if low == 0 and high == (1 << 8 * length) - 1 and length < _NUMBER_BYTES:
-        yield ""
-        return
-    if length == 0:
-        yield ""
-        return
-    below = 8 * (length - 1)
-    full = (1 << below) - 1
-    for byte in range(low >> below, (high >> below) + 1):
-        start = byte << below
-        inner_low = max(low, start) - start
-        inner_high = min(high, start + full) - start
-        for rest in _covering(inner_low, inner_high, length - 1):
-            yield f"{byte:02x}{rest}"
+def _covering(low: int, high: int) -> Iterator[str]:
+    """Prefixes, in bytes, of all numbers from low to high, ascending: the longest stretches that begin where one ends."""
+    shift = 0
+    while low <= high:
+        while shift < _WIDEST and not low & ((256 << shift) - 1) and low + (256 << shift) - 1 <= high:
+            shift += 8
+        while low + (1 << shift) - 1 > high:
+            shift -= 8
+        first, digits = low >> shift, 2 * _NUMBER_BYTES - shift // 4
+        end = min((high + 1) >> shift, (first | 0xFF) + 1)
+        yield from [f"{number:0{digits}x}" for number in range(first, end)]
+        low = end << shift
 
 
 def _escape(text: str) -> str:
