@@ -15,7 +15,7 @@ from tallystick.database.pools import Database
 from tallystick.followers.handing import record
 from tallystick.followers.queries import lease
 from tallystick.log.source import LogSource
-from tallystick.query.timestamps import moment
+from tallystick.query.timestamps import microseconds, moment
 from tallystick.runtime.postgres import DATABASE
 from tallystick.stats.follower import NAME, RollupFollower
 
@@ -104,7 +104,7 @@ async def test_a_reading_in_one_trip_sees_its_own_log_and_leaves_nothing(
 ) -> None:
     one, other = logs
     rows = await owner.fetch("select log_id, seq, received_at from tallystick.events order by log_id, seq")
-    places = [row["seq"] for row in rows], [row["received_at"] for row in rows]
+    places = [row["seq"] for row in rows], [microseconds(row["received_at"]) for row in rows]
     for log_id, events in ((one, 2), (other, 4)):
         found = await database.log_fetch("read_places", log_id, *places)
         assert {(row["seq"], orjson.loads(row["body"])["log"]) for row in found} == {

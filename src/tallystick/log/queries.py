@@ -46,6 +46,20 @@ class StoredEvent(NamedTuple):
         return microseconds(self.occurred_at)
 
 
+class PlacedEvent(NamedTuple):
+    """An event that was read at a place, which is known to who asked.
+
+    Attributes:
+        seq: Position in the log.
+        leaf_hash: 32 bytes.
+        body: The stored JSON, byte for byte.
+    """
+
+    seq: int
+    leaf_hash: bytes
+    body: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """Consecutive rows of a walk.
@@ -168,7 +182,7 @@ async def read_chunk(connection: Connection, statement: Statement) -> Chunk:
     return Chunk(rows, ended=len(rows) < limit and (not records or records[-1]["bytes"] < budget))
 
 
-async def read_places(database: Database, log_id: int, places: Sequence[tuple[int, int]]) -> list[StoredEvent]:
+async def read_places(database: Database, log_id: int, places: Sequence[tuple[int, int]]) -> list[PlacedEvent]:
     """Read the events at places, each a seq and its arrival in Unix microseconds; those removed are left out.
 
     Row by row through the primary key: of each place only the partition of its arrival is looked at.
@@ -178,8 +192,8 @@ async def read_places(database: Database, log_id: int, places: Sequence[tuple[in
     """
     if not places:
         return []
-    seqs, arrivals = [seq for seq, _ in places], [moment(received_us) for _, received_us in places]
-    return [StoredEvent(*record) for record in await database.log_fetch("read_places", log_id, seqs, arrivals)]
+    seqs, arrivals = zip(*places, strict=True)
+    return [PlacedEvent(*record) for record in await database.log_fetch("read_places", log_id, seqs, arrivals)]
 
 
 async def read_stretch(

@@ -13,7 +13,7 @@ from tallystick.errors import GoneError, NotFoundError
 from tallystick.followers.model import LoggedEvent
 from tallystick.log import queries
 from tallystick.log.identity import parse_id
-from tallystick.log.queries import Chunk, Removed, StoredEvent, TimeWalk
+from tallystick.log.queries import Chunk, PlacedEvent, Removed, StoredEvent, TimeWalk
 from tallystick.query.ast import Everything, Node, OccurredBetween, canonical, conjunction
 from tallystick.query.cursor import CursorCodec, Position
 from tallystick.query.predicate import Predicate, compile_predicate
@@ -100,7 +100,7 @@ class FoundEvent:
     leaf_hash: bytes
 
 
-def answer_of(event: StoredEvent | LoggedEvent) -> bytes:
+def answer_of(event: StoredEvent | PlacedEvent | LoggedEvent) -> bytes:
     """An event as it is answered: the stored body with its place in front, nothing serialised again."""
     return b'{"seq":%d,"leaf_hash":"%s",%s' % (event.seq, event.leaf_hash.hex().encode(), event.body[1:])
 
@@ -240,7 +240,7 @@ class LogReader:
         async with self._database.log_session(log_id) as connection:
             return await queries.why_removed(connection, seq)
 
-    async def read_places(self, log_id: int, places: Sequence[tuple[int, int]]) -> dict[int, StoredEvent]:
+    async def read_places(self, log_id: int, places: Sequence[tuple[int, int]]) -> dict[int, PlacedEvent]:
         """Read events by seq and arrival (in Unix microseconds), in any order; those removed are left out.
 
         Nothing is narrowed here: whoever asks judges the bodies.

@@ -223,7 +223,7 @@ def _address_terms(text: str) -> tuple[str, ...]:
 
 
 def _covering(low: int, high: int) -> Iterator[str]:
-    """Prefixes, in bytes, of all numbers from low to high, ascending: the longest stretches that begin where one ends."""
+    """Prefixes, in bytes, of all numbers from low to high, ascending: of those that fit, the longest first."""
     shift = 0
     while low <= high:
         while shift < _WIDEST and not low & ((256 << shift) - 1) and low + (256 << shift) - 1 <= high:

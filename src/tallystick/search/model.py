@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from tallystick.log.queries import StoredEvent
+from tallystick.log.queries import PlacedEvent
 from tallystick.log.reader import ListQuery, Page
 from tallystick.ports import Hit
 from tallystick.query.ast import Everything, Node
@@ -58,7 +58,7 @@ class Found:
         complete: As of a page.
     """
 
-    events: tuple[StoredEvent, ...]
+    events: tuple[PlacedEvent, ...]
     looked_at: tuple[Hit, ...]
     more: bool
     indexed_through: int

@@ -8,7 +8,7 @@ from typing import Final, cast
 import orjson
 from prometheus_client import CollectorRegistry
 
-from tallystick.log.queries import StoredEvent
+from tallystick.log.queries import PlacedEvent
 from tallystick.log.reader import PAGE_BYTES, ListQuery, LogReader, Page, answer_of, binding_of
 from tallystick.ports import Hit, SearchIndex, SearchOrder, SearchRequest
 from tallystick.query.ast import Everything, Node, conjunction
@@ -131,10 +131,10 @@ class SearchService:
 
     async def _read(
         self, log_id: int, places: list[Hit], judge: Predicate | None
-    ) -> tuple[list[Hit], list[StoredEvent]]:
+    ) -> tuple[list[Hit], list[PlacedEvent]]:
         """Read what lies at places; which of them were looked at before the page was large enough, and what passed."""
         looked_at: list[Hit] = []
-        shown: list[StoredEvent] = []
+        shown: list[PlacedEvent] = []
         size = 0
         for begin in range(0, len(places), _BODIES):
             batch = places[begin : begin + _BODIES]
