@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias
+from operator import attrgetter
+from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 from tallystick.errors import Flaw, InvalidError
 from tallystick.query.facets import Facet
@@ -29,6 +30,23 @@ class IndexBehindError(Exception):
 SearchOrder: TypeAlias = Literal["newest", "oldest"]
 
 
+class Hit(NamedTuple):
+    """Where a matching event lies. An index gives no content: bodies are read through the log's view.
+
+    Attributes:
+        seq: Position in the log.
+        received_us: Arrival in Unix microseconds.
+        occurred_us: Occurrence in Unix microseconds.
+    """
+
+    seq: int
+    received_us: int
+    occurred_us: int
+
+
+_place = attrgetter("occurred_us", "seq")
+
+
 @dataclass(frozen=True, slots=True)
 class SearchRequest:
     """A page asked of an index.
@@ -52,24 +70,9 @@ class SearchRequest:
         place = (occurred_us, seq)
         return place < self.after if self.order == "newest" else place > self.after
 
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """Where a matching event lies. An index gives no content: bodies are read through the log's view.
-
-    Attributes:
-        seq: Position in the log.
-        received_us: Arrival in Unix microseconds.
-        occurred_us: Occurrence in Unix microseconds.
-    """
-
-    seq: int
-    received_us: int
-    occurred_us: int
-
-    def rank(self, order: SearchOrder) -> tuple[int, int]:
-        """What to sort by, so that the first of an order comes first."""
-        return (-self.occurred_us, -self.seq) if order == "newest" else (self.occurred_us, self.seq)
+    def sort(self, hits: list[Hit]) -> None:
+        """Put hits into the order asked for."""
+        hits.sort(key=_place, reverse=self.order == "newest")
 
 
 def endless_phrase() -> InvalidError:

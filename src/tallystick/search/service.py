@@ -178,4 +178,6 @@ def _merge(hits: Iterable[Hit], tail: list[Prepared], request: SearchRequest) ->
         for document in tail
         if request.reaches(document.occurred_us, document.seq) and matches(document)
     ]
-    return sorted([*hits, *fresh], key=lambda hit: hit.rank(request.order))[: request.limit]
+    merged = [*hits, *fresh]
+    request.sort(merged)
+    return merged[: request.limit]

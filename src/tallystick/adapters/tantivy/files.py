@@ -17,11 +17,15 @@ import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from tallystick.ports import CorruptIndexError
 
 FIRST_GENERATION: Final = "first"
+
+Stamp: TypeAlias = tuple[int, int]
+"""Tells whether a small file was replaced: another file, or at another time."""
+
 _VERSION: Final = 2
 """An index of another version is made anew from the log."""
 
@@ -119,13 +123,13 @@ class LogFolder:
         listed = {"version": _VERSION, "through": rolls.through, "rolls": [_listed(roll) for roll in rolls.rolls]}
         _replace(self.generation(generation) / "rolls.json", json.dumps(listed))
 
-    def stamp(self, generation: str) -> tuple[int, int]:
+    def stamp(self, generation: str) -> Stamp:
         """Changes whenever the list of rolls is replaced."""
-        try:
-            found = (self.generation(generation) / "rolls.json").stat()
-        except FileNotFoundError:
-            return (0, 0)
-        return (found.st_ino, found.st_mtime_ns)
+        return _stamp(f"{self.path}/{generation}/rolls.json")
+
+    def live_stamp(self) -> Stamp:
+        """Changes whenever another generation is made live."""
+        return _stamp(f"{self.path}/live")
 
     def remove(self, generation: str) -> None:
         """Remove a generation."""
@@ -165,6 +169,14 @@ class LogFolder:
     def corrupt(self) -> CorruptIndexError:
         """What to raise where a file of the log's index is damaged."""
         return CorruptIndexError(f"the search index of log {self.log_id} is damaged")
+
+
+def _stamp(file: str) -> Stamp:
+    try:
+        found = os.stat(file)  # noqa: PTH116  # at each search: a path of its own takes longer than the look
+    except FileNotFoundError:
+        return (0, 0)
+    return (found.st_ino, found.st_mtime_ns)
 
 
 def _listed(roll: Roll) -> dict[str, object]:

@@ -106,7 +106,7 @@ class TantivyIndex:
 
     async def search(self, log_id: int, request: SearchRequest) -> Hits:
         """See `SearchIndex`."""
-        return await asyncio.to_thread(self._search, log_id, request)
+        return await asyncio.get_running_loop().run_in_executor(None, self._search, log_id, request)
 
     async def count(self, log_id: int, request: CountRequest) -> Counts:
         """See `EventCounter`."""
@@ -254,7 +254,7 @@ class TantivyIndex:
             rolls, opened = self._reader(folder)
             return count_rolls(opened, request, rolls.through, self._rolls)
 
-    def _reader(self, folder: LogFolder) -> tuple[Rolls, list[OpenRoll]]:
+    def _reader(self, folder: LogFolder) -> tuple[Rolls, tuple[OpenRoll, ...]]:
         with self._guard:
             reading = self._reading.setdefault(folder.log_id, Reading())
             self._reading.move_to_end(folder.log_id)
@@ -265,8 +265,7 @@ class TantivyIndex:
             except (OSError, ValueError, CorruptIndexError):
                 reading.forget()
                 reading.follow(folder)  # a swap took its files away in between
-            rolls = reading.rolls
-            opened = [OpenRoll(roll, reading.open[roll.name].searcher()) for roll in rolls.rolls]
+            rolls, opened = reading.rolls, reading.opened
         self._close_surplus()
         return rolls, opened
 

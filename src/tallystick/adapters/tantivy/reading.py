@@ -9,37 +9,46 @@ from dataclasses import dataclass, field
 
 import tantivy
 
-from tallystick.adapters.tantivy.files import LogFolder, Rolls
+from tallystick.adapters.tantivy.files import LogFolder, Rolls, Stamp
 from tallystick.adapters.tantivy.schema import open_index
+from tallystick.adapters.tantivy.searching import OpenRoll
 from tallystick.errors import SearchDownError
 from tallystick.ports import CorruptIndexError, endless_phrase
 
 
 @dataclass(slots=True)
 class Reading:
-    """A log that is open to be searched."""
+    """A log that is open to be searched.
+
+    Attributes:
+        rolls: As they are listed.
+        opened: The same, each with a snapshot of it that holds all that is listed.
+    """
 
     generation: str | None = None
-    stamp: tuple[int, int] = (-1, -1)
+    stamps: tuple[Stamp, Stamp] | None = None
     rolls: Rolls = Rolls()  # noqa: RUF009  # frozen
+    opened: tuple[OpenRoll, ...] = ()
     open: dict[str, tantivy.Index] = field(default_factory=dict[str, tantivy.Index])
     lock: threading.Lock = field(default_factory=threading.Lock)
     used_at: float = field(default_factory=time.monotonic)
 
     def forget(self) -> None:
         """Let go of everything."""
-        self.generation, self.stamp, self.rolls = None, (-1, -1), Rolls()
+        self.generation, self.stamps, self.rolls, self.opened = None, None, Rolls(), ()
         self.open.clear()
 
     def follow(self, folder: LogFolder) -> None:
         """Take in what the writer did since."""
+        # Each search comes by here, so files are read only where they look replaced; they are looked at before that.
+        live = folder.live_stamp()
+        if self.generation is not None and self.stamps == (live, folder.stamp(self.generation)):
+            return
         generation = folder.live()
         if generation is None:
             self.forget()
             return
-        stamp = folder.stamp(generation)
-        if (generation, stamp) == (self.generation, self.stamp):
-            return
+        stamps = live, folder.stamp(generation)
         rolls = folder.rolls(generation)
         if generation != self.generation:
             self.forget()
@@ -49,7 +58,8 @@ class Reading:
                 self.open[roll.name] = open_index(folder.generation(generation) / roll.name)
             elif roll != known.get(roll.name):
                 self.open[roll.name].reload()
-        self.generation, self.stamp, self.rolls = generation, stamp, rolls
+        self.generation, self.stamps, self.rolls = generation, stamps, rolls
+        self.opened = tuple(OpenRoll(roll, self.open[roll.name].searcher()) for roll in rolls.rolls)
 
 
 def is_damaged(folder: LogFolder) -> bool:

@@ -89,8 +89,10 @@ def compile_query(query: TermQuery) -> Query:  # noqa: C901, PLR0911  # one for 
 
 def every(queries: "map[Query] | list[Query]") -> Query:
     """Documents that match all of these; every document if there are none."""
-    parts = [(Occur.Must, query) for query in queries]
-    return Query.boolean_query(parts) if parts else Query.all_query()
+    parts = list(queries)
+    if len(parts) == 1:
+        return parts[0]
+    return Query.boolean_query([(Occur.Must, part) for part in parts]) if parts else Query.all_query()
 
 
 def number_range(field: str, low: int | None, high: int | None) -> Query:

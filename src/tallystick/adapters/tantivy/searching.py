@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from heapq import nsmallest
 from typing import Final, Literal, TypeAlias
 
 import tantivy
@@ -43,7 +42,7 @@ def search_rolls(rolls: Sequence[OpenRoll], request: SearchRequest, through: int
     found: list[Hit] = []
     for opened in sorted(rolls, key=lambda opened: _best(opened.roll, newest=newest)):
         roll = opened.roll
-        if len(found) >= request.limit and _best(roll, newest=newest) > found[-1].rank(request.order)[0]:
+        if len(found) == request.limit and _beyond(roll, found[-1], newest=newest):
             break
         # What a snapshot holds beyond its list is not known to lie within the roll's bounds.
         beyond = max(opened.searcher.num_docs - roll.documents, 0)
@@ -54,13 +53,21 @@ def search_rolls(rolls: Sequence[OpenRoll], request: SearchRequest, through: int
             continue
         page = _Page(opened.searcher, query, request, request.limit + beyond)
         attempts = [(low, high)] if beyond else _attempts(roll, (low, high), page, expected)
-        hits = (hit for hit in page.find(attempts) if hit.seq <= through)
-        found = nsmallest(request.limit, [*found, *hits], key=lambda hit: hit.rank(request.order))
+        found += [hit for hit in page.find(attempts) if hit.seq <= through]
+        if len(found) >= request.limit:  # until then nobody looks at their order: rolls may be many, with a hit each
+            request.sort(found)
+            del found[request.limit :]
+    request.sort(found)
     return tuple(found)
 
 
 def _best(roll: Roll, *, newest: bool) -> int:
     return -roll.newest_us if newest else roll.oldest_us
+
+
+def _beyond(roll: Roll, last: Hit, *, newest: bool) -> bool:
+    """Whether all of a roll comes after a hit."""
+    return roll.newest_us < last.occurred_us if newest else roll.oldest_us > last.occurred_us
 
 
 def _attempts(roll: Roll, bounds: "_Range", page: "_Page", expected: Expected) -> "Iterable[_Range]":
@@ -166,10 +173,12 @@ class _Page:
             wanted = self.limit - len(found) + _SPARE
             hits = self._search(occurred_between(low, high), "occurred_us", wanted)
             crowded = hits[-1].occurred_us if len(hits) == wanted else None
-            settled = (
-                hit for hit in hits if hit.occurred_us != crowded and self.request.reaches(hit.occurred_us, hit.seq)
-            )
-            found += sorted(settled, key=lambda hit: hit.rank(self.request.order))
+            if crowded is not None:
+                hits = [hit for hit in hits if hit.occurred_us != crowded]
+            if self.request.after is not None:
+                hits = [hit for hit in hits if self.request.reaches(hit.occurred_us, hit.seq)]
+            self.request.sort(hits)
+            found += hits
             if crowded is None:
                 break
             if len(found) < self.limit:
@@ -199,7 +208,7 @@ class _Page:
             seqs, occurred = sorted_by, self._column("occurred_us", places)
         else:
             seqs, occurred = self._column("seq", places), sorted_by
-        return [Hit(*numbers) for numbers in zip(seqs, received, occurred, strict=True)]
+        return list(map(Hit._make, zip(seqs, received, occurred, strict=True)))
 
     def _column(self, name: str, places: Sequence[tantivy.DocAddress]) -> list[int]:
         return [int(number or 0) for number in self.searcher.fast_field_values(name, list(places))]
