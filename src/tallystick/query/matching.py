@@ -77,14 +77,44 @@ def compile_terms(query: TermQuery) -> Matcher:  # noqa: PLR0911  # one for each
                 (from_us is None or document.occurred_us >= from_us) and (to_us is None or document.occurred_us < to_us)
             )
         case AllOf(parts):
-            every = tuple(map(compile_terms, parts))
-            return lambda document: all(part(document) for part in every)
+            return _all(tuple(map(compile_terms, parts)))
         case AnyOf(parts):
-            some = tuple(map(compile_terms, parts))
-            return lambda document: any(part(document) for part in some)
+            return _any(tuple(map(compile_terms, parts)))
         case Without(part):
             refused = compile_terms(part)
             return lambda document: not refused(document)
+
+
+def sift(query: TermQuery, documents: list[Prepared]) -> list[Prepared]:
+    """The documents that match, in the order given: of many in a fraction of the time that asking one by one takes.
+
+    What every part must match is asked part by part, each of the documents that passed those before.
+    """
+    if not isinstance(query, AllOf):
+        return list(filter(compile_terms(query), documents))
+    for part in query.parts:
+        documents = sift(part, documents)
+    return documents
+
+
+def _all(parts: tuple[Matcher, ...]) -> Matcher:
+    def matches(document: Prepared) -> bool:
+        for part in parts:  # noqa: SIM110  # a generator for each document costs more than the comparisons
+            if not part(document):
+                return False
+        return True
+
+    return matches
+
+
+def _any(parts: tuple[Matcher, ...]) -> Matcher:
+    def matches(document: Prepared) -> bool:
+        for part in parts:  # noqa: SIM110  # as above
+            if part(document):
+                return True
+        return False
+
+    return matches
 
 
 def _has_any(terms: tuple[str, ...]) -> Matcher:

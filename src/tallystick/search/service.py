@@ -15,7 +15,7 @@ from tallystick.query.ast import Everything, Node, conjunction
 from tallystick.query.cursor import CursorCodec, Position
 from tallystick.query.highlighting import highlight, words_of
 from tallystick.query.lowering import lower
-from tallystick.query.matching import Prepared, compile_terms
+from tallystick.query.matching import Prepared, sift
 from tallystick.query.predicate import Predicate, compile_predicate
 from tallystick.search.damage import ReportDamage, damage_reported
 from tallystick.search.metrics import SearchMetrics
@@ -172,11 +172,10 @@ def _judge(listing: ListQuery, narrowing: Node) -> Predicate | None:
 
 def _merge(hits: Iterable[Hit], tail: list[Prepared], request: SearchRequest) -> list[Hit]:
     """The first places in order out of the index and the tail."""
-    matches = compile_terms(request.query)
     fresh = [
         Hit(document.seq, document.received_us, document.occurred_us)
-        for document in tail
-        if request.reaches(document.occurred_us, document.seq) and matches(document)
+        for document in sift(request.query, tail)
+        if request.reaches(document.occurred_us, document.seq)
     ]
     merged = [*hits, *fresh]
     request.sort(merged)

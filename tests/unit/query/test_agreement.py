@@ -8,7 +8,7 @@ import query_strategies as strategies
 from tallystick.query.analysis import analyse
 from tallystick.query.ast import Node, Words
 from tallystick.query.lowering import lower
-from tallystick.query.matching import compile_terms, prepare
+from tallystick.query.matching import compile_terms, prepare, sift
 from tallystick.query.predicate import compile_predicate
 from tallystick.query.terms import GAP, MAX_TERM
 from tallystick.query.timestamps import parse_timestamp
@@ -19,8 +19,10 @@ from tallystick.query.tokens import MAX_TOKEN
 @given(strategies.bodies_with_nodes())
 def test_terms_and_predicate_agree(case: tuple[Mapping[str, object], Node]) -> None:
     body, node = case
-    document = analyse(0, 0, parse_timestamp(str(body["timestamp"])), body)
-    assert compile_terms(lower(node))(prepare(document)) == compile_predicate(node)(body)
+    document = prepare(analyse(0, 0, parse_timestamp(str(body["timestamp"])), body))
+    matches = compile_predicate(node)(body)
+    assert compile_terms(lower(node))(document) == matches
+    assert sift(lower(node), [document, document]) == 2 * matches * [document]
 
 
 @given(strategies.bodies())
