@@ -54,7 +54,8 @@ class Intent:
         """
         if not self._appends:
             raise UnavailableError("there is no access log where it could be recorded, so it is not done")
-        await asyncio.wait(self._appends)
+        if waiting := [append for append in self._appends if not append.done()]:
+            await asyncio.wait(waiting)
         for append in self._appends:
             append.result()
 
