@@ -1,7 +1,6 @@
 """One API process: uvicorn over a socket of its own or an inherited one, and an end that loses no answer."""
 
 import asyncio
-import gc
 import math
 import resource
 import socket
@@ -13,6 +12,7 @@ from contextlib import contextmanager, suppress
 import uvicorn
 
 from tallystick.runtime.coalescing import CoalescingProtocol
+from tallystick.runtime.garbage import settle_garbage
 from tallystick.runtime.heads import HeadConfig
 from tallystick.runtime.listener import listen
 from tallystick.runtime.stopping import stop_event
@@ -82,13 +82,6 @@ def _allow_connections() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def _settle_garbage() -> None:
-    """Leave what was made at the start out of every collection, and collect less often: requests make few cycles."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
-
-
 async def serve(
     app: Callable[..., Awaitable[None]],
     settings: Settings,
@@ -130,7 +123,7 @@ async def serve(
         server.should_exit = True
 
     ending = asyncio.create_task(end_when_told())
-    _settle_garbage()
+    settle_garbage()
     _allow_connections()
     sys.setswitchinterval(_SWITCH_SECONDS)
     try:

@@ -7,6 +7,7 @@ from typing import Any
 import structlog
 
 from tallystick.errors import UnavailableError
+from tallystick.runtime.garbage import settle_garbage
 from tallystick.runtime.stopping import stop_event
 
 MAINTENANCE_INTERVAL = 3600.0
@@ -47,6 +48,7 @@ async def run_worker(loops: Sequence[Loop], watched: int | None = None) -> None:
         watched: See `runtime.stopping`.
     """
     stop = stop_event(watched)
+    settle_garbage()
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(_forever(loop)) for loop in loops]
         await stop.wait()

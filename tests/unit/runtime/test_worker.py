@@ -1,11 +1,13 @@
 import asyncio
+import gc
 import os
+from collections.abc import Generator
 
 import pytest
 
 from tallystick.errors import DatabaseDownError
 from tallystick.runtime.stopping import stop_event
-from tallystick.runtime.worker import repeat
+from tallystick.runtime.worker import repeat, run_worker
 
 DEADLINE = 20.0
 
@@ -54,3 +56,31 @@ async def test_the_end_of_the_supervisor_is_the_end_of_its_children() -> None:
     async with asyncio.timeout(DEADLINE):
         await stop.wait()
     os.close(watched)
+
+
+@pytest.fixture
+def own_thresholds() -> Generator[None]:
+    before = gc.get_threshold()
+    yield
+    gc.set_threshold(*before)
+
+
+@pytest.mark.usefixtures("own_thresholds")
+async def test_the_thousands_of_documents_of_a_stretch_are_not_looked_through_for_garbage() -> None:
+    looks = 0
+
+    def count(phase: str, _: dict[str, int]) -> None:
+        nonlocal looks
+        looks += phase == "start"
+
+    async def stretch() -> None:
+        gc.callbacks.append(count)
+        try:
+            documents = [[number] for number in range(10_000)]
+        finally:
+            gc.callbacks.remove(count)
+        raise LookupError(len(documents))
+
+    with pytest.raises(ExceptionGroup):
+        await run_worker([stretch])
+    assert looks <= 1
