@@ -1,6 +1,5 @@
 """A log compared with an index that is whole, and with such as are damaged in one way each."""
 
-import dataclasses
 from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -38,7 +37,7 @@ async def fill(owner: Connection, log_id: int, events: int) -> list[Put]:
             Row(
                 now,
                 now - 1_000 * (number // 3),
-                {"action": f"step.n{number}", "metadata": {"order": f"needle {number}"}},
+                {"action": f"step.n{number}", "metadata": {"order": f"needle {number}", "items": number}},
             )
             for number in range(events)
         ],
@@ -84,11 +83,11 @@ def without(*seqs: int) -> Callable[[list[Document]], list[Document]]:
 
 
 def moved(whole: list[Document]) -> list[Document]:
-    return [dataclasses.replace(each, occurred_us=each.occurred_us + (each.seq == 7)) for each in whole]
+    return [each._replace(occurred_us=each.occurred_us + (each.seq == 7)) for each in whole]
 
 
 def late(whole: list[Document]) -> list[Document]:
-    return [dataclasses.replace(each, received_us=each.received_us + (each.seq == 7)) for each in whole]
+    return [each._replace(received_us=each.received_us + (each.seq == 7)) for each in whole]
 
 
 def twice(whole: list[Document]) -> list[Document]:
@@ -96,13 +95,18 @@ def twice(whole: list[Document]) -> list[Document]:
 
 
 def empty(whole: list[Document]) -> list[Document]:
-    return [dataclasses.replace(each, text="", paths="") if each.seq == 8 else each for each in whole]
+    return [each._replace(text="", paths="") if each.seq == 8 else each for each in whole]
+
+
+def without_numbers(whole: list[Document]) -> list[Document]:
+    kept = " ".join(term for term in whole[8].terms.split() if not term.startswith("#"))
+    return [each._replace(terms=kept) if each.seq == 8 else each for each in whole]
 
 
 def swapped(whole: list[Document]) -> list[Document]:
     """Two events that occurred at one moment have each other's words."""
     first, second = whole[6], whole[8]
-    changed = {6: dataclasses.replace(second, seq=6), 8: dataclasses.replace(first, seq=8)}
+    changed = {6: second._replace(seq=6), 8: first._replace(seq=8)}
     return [changed.get(each.seq, each) for each in whole]
 
 
@@ -116,6 +120,7 @@ def swapped(whole: list[Document]) -> list[Document]:
         (late, "altered", [7]),
         (twice, "doubled", [7]),
         (empty, "unfindable", [8]),
+        (without_numbers, "unfindable", [8]),
         (swapped, "unfindable", [6, 8]),
     ],
 )

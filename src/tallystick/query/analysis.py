@@ -3,10 +3,10 @@
 import hashlib
 import re
 import struct
-from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache, partial
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
-from typing import Final, NamedTuple, cast
+from typing import Final, TypeAlias, cast
 
 from tallystick.query.ast import Path
 from tallystick.query.facets import facets_of
@@ -42,14 +42,21 @@ _MAX_EXACT: Final = 150
 # What Rust or Java takes for space, and the sign that escapes it.
 _SPACE: Final = re.compile(r"[\s\x1c-\x1f\x85\u180e\\]")
 
+_BINARY64: Final = struct.Struct(">d")
+_BITS: Final = struct.Struct(">Q")
 _SIGN: Final = 1 << 63
 _ALL: Final = (1 << 64) - 1
 _NUMBER_BYTES: Final = 8
 _WIDEST: Final = 8 * (_NUMBER_BYTES - 1)
-_PREFIXES: Final = tuple(range(2, 2 * _NUMBER_BYTES + 1, 2))
 _REMEMBERED_PATHS: Final = 1 << 14
 _REMEMBERED_VALUES: Final = 1 << 13
 _SHORT: Final = 160
+
+_RARELY_TWICE: Final = frozenset(("resource_id", "session_id", "request_id", "event_id", "message"))
+"""To look for a value among those remembered, in vain, costs more than to cut it into tokens."""
+
+_Leaf: TypeAlias = tuple[str, str, str]
+"""What a value gives to a document: its tokens, the same with their path, and terms that are looked up whole."""
 
 
 def analyse(seq: int, received_us: int, occurred_us: int, body: Mapping[str, object]) -> Document:
@@ -62,68 +69,68 @@ def analyse(seq: int, received_us: int, occurred_us: int, body: Mapping[str, obj
         body: The stored body, parsed.
     """
     leaves = _Leaves()
-    for field in TEXT_FIELDS:
+    for field, short_leaf, leaf in _LEAVES_OF_FIELDS:
         value = body.get(field)
         if isinstance(value, str):
-            leaves.take((_field if len(value) > _SHORT else _short_field)(field, value))
+            text, paths, terms = (leaf if len(value) > _SHORT else short_leaf)(value)
+            leaves.terms.append(terms)
+            if text:
+                leaves.text.append(text)
+                leaves.paths.append(paths)
     for field in TREES:
         leaves.walk(body.get(field), field)
+    terms = " ".join(leaves.terms)
+    if leaves.repeated:
+        terms = " ".join(dict.fromkeys(terms.split(" ")))
     return Document(
         seq,
         received_us,
         occurred_us,
         _BETWEEN.join(leaves.text),
         " ".join(leaves.paths),
-        " ".join(leaves.terms),
+        terms,
         *facets_of(body),
     )
-
-
-class _Leaf(NamedTuple):
-    """What a value gives to a document: its tokens, the same with their path, and terms that are looked up whole."""
-
-    path: str
-    text: str
-    paths: str
-    terms: tuple[str, ...]
 
 
 class _Leaves:
     """What is found on a walk through an event."""
 
+    __slots__ = ("_last", "paths", "repeated", "terms", "text")
+
     def __init__(self) -> None:
         self.text: list[str] = []
         self.paths: list[str] = []
-        self.terms: set[str] = set()
+        self.terms: list[str] = []
+        # Only what is in a list shares its path, and so may give the same term again.
+        self.repeated = False
         self._last = ""
 
     def walk(self, value: object, path: str) -> None:
         """Take in a value of before, after or metadata, and whatever lies below it."""
-        if value is None:
-            return
         if isinstance(value, str):
-            self.take((_leaf if len(value) > _SHORT else _short_leaf)(path, value))
-        elif isinstance(value, dict) and compact_of(cast("dict[str, object]", value)) is not None:
-            self.terms.add(f"?{path}")
+            self._take(path, (_leaf if len(value) > _SHORT else _short_leaf)(path, value))
         elif isinstance(value, dict):
-            self.terms.add(f"?{path}")
-            for key, item in cast("dict[str, object]", value).items():
-                self.walk(item, _child(path, key))
+            self.terms.append(f"?{path}")
+            members = cast("dict[str, object]", value)
+            if compact_of(members) is None:
+                for key, item in members.items():
+                    self.walk(item, _child(path, key))
         elif isinstance(value, list):
-            self.terms.add(f"?{path}")
+            self.repeated = True
+            self.terms.append(f"?{path}")
             for item in cast("list[object]", value):
                 self.walk(item, path)
         elif isinstance(value, bool):
-            self.take(_short_leaf(path, number_text(value)))
-        elif isinstance(value, int | float):
-            self.take(_leaf(path, number_text(value)))
-            digits = sortable(value)
-            self.terms.update([f"#{path}:{digits[:length]}" for length in _PREFIXES])
+            self._take(path, _short_leaf(path, number_text(value)))
+        elif value is not None:  # there is nothing else in JSON
+            number = cast("float", value)
+            self._take(path, _leaf(path, number_text(number)))
+            self.terms.append(_prefixes(f"#{path}:", sortable(number)))
 
-    def take(self, leaf: _Leaf) -> None:
-        """Take in the value at a path."""
-        path, text, paths, terms = leaf
-        self.terms.update(terms)
+    def _take(self, path: str, leaf: _Leaf) -> None:
+        text, paths, terms = leaf
+        self.terms.append(terms)
         if text:
             self.text.append(text)
             # Terms of two paths are never taken for one phrase; those of two values at one path must be kept apart.
@@ -133,21 +140,29 @@ class _Leaves:
 
 def _leaf(path: str, value: str) -> _Leaf:
     if compact_of(value) is not None:  # of what is sealed only that it is there
-        return _Leaf(path, "", "", (f"?{path}",))
+        return "", "", f"?{path}"
     text = " ".join(tokens(value))
-    return _Leaf(path, text, f"{path}={text.replace(' ', f' {path}=')}", (f"?{path}",))
+    return text, f"{path}={text.replace(' ', f' {path}=')}", f"?{path}"
 
 
 def _field(field: str, value: str) -> _Leaf:
-    leaf = _leaf(field, value)
+    text, paths, terms = _leaf(field, value)
     if field in _NAMED:
-        return leaf._replace(terms=(*leaf.terms, exact_term(field, value)))
-    return leaf._replace(terms=(*leaf.terms, *_address_terms(value))) if field == "ip_address" else leaf
+        terms = f"{terms} {exact_term(field, value)}"
+    elif field == "ip_address":
+        terms = " ".join((terms, *_address_terms(value)))
+    return text, paths, terms
+
+
+def _leaves_of_field(field: str) -> tuple[str, Callable[[str], _Leaf], Callable[[str], _Leaf]]:
+    leaf = partial(_field, field)
+    return field, leaf if field in _RARELY_TWICE else lru_cache(maxsize=_REMEMBERED_VALUES)(leaf), leaf
 
 
 # Most short values come again and again: what was done, to what kind of thing, by whom, from which client.
 _short_leaf = lru_cache(maxsize=_REMEMBERED_VALUES)(_leaf)
-_short_field = lru_cache(maxsize=_REMEMBERED_VALUES)(_field)
+_LEAVES_OF_FIELDS: Final = tuple(map(_leaves_of_field, TEXT_FIELDS))
+"""Each with what makes the leaf of a short value, and of any."""
 
 
 def number_text(value: float) -> str:
@@ -161,8 +176,16 @@ def number_text(value: float) -> str:
 
 def sortable(value: float) -> str:
     """A number as 16 hexadecimal digits whose order is that of the numbers, compared as binary64 (IEEE 754)."""
-    (bits,) = struct.unpack(">Q", struct.pack(">d", float(value) + 0.0))
+    (bits,) = _BITS.unpack(_BINARY64.pack(value + 0.0))
     return f"{bits ^ (_ALL if bits & _SIGN else _SIGN):016x}"
+
+
+def _prefixes(start: str, digits: str) -> str:
+    """The terms of a number, one for each byte that it begins with."""
+    return (
+        f"{start}{digits[:2]} {start}{digits[:4]} {start}{digits[:6]} {start}{digits[:8]} "
+        f"{start}{digits[:10]} {start}{digits[:12]} {start}{digits[:14]} {start}{digits}"
+    )
 
 
 def path_text(path: Path) -> str:
@@ -237,6 +260,8 @@ def _covering(low: int, high: int) -> Iterator[str]:
 
 
 def _escape(text: str) -> str:
+    if text.isprintable() and " " not in text and "\\" not in text:  # nothing that is printable is space but one
+        return text
     return _SPACE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 

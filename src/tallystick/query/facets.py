@@ -1,6 +1,7 @@
 """What events are counted by: their kind, who did it, and what it was done to, each as one string."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final, Literal, NamedTuple, TypeAlias, cast
 
 import orjson
@@ -9,6 +10,9 @@ Facet: TypeAlias = Literal["kind", "actor", "resource"]
 
 FACETS: Final[tuple[Facet, ...]] = ("kind", "actor", "resource")
 """In the order of `facets_of`."""
+
+_COUNTED: Final = ("action", "resource_type", "severity", "resource_id", "user_id")
+_REMEMBERED_KINDS: Final = 1 << 12
 
 
 class Kind(NamedTuple):
@@ -32,9 +36,11 @@ def facets_of(body: Mapping[str, object]) -> tuple[str, str, str]:
     Args:
         body: The stored body, parsed.
     """
-    resource_type, resource_id = _text(body, "resource_type"), _text(body, "resource_id")
-    kind = _key((_text(body, "action"), resource_type, _text(body, "severity")))
-    return kind, _text(body, "user_id"), _key((resource_type, resource_id)) if resource_id else ""
+    action, resource_type, severity, resource_id, actor = [
+        value if isinstance(value, str) else "" for value in map(body.get, _COUNTED)
+    ]
+    resource = _key((resource_type, resource_id)) if resource_id else ""
+    return _kind_key(action, resource_type, severity), actor, resource
 
 
 def read_kind(key: str) -> Kind:
@@ -47,9 +53,9 @@ def read_resource(key: str) -> Resource:
     return Resource(*cast("list[str]", orjson.loads(key)))
 
 
-def _text(body: Mapping[str, object], name: str) -> str:
-    value = body.get(name)
-    return value if isinstance(value, str) else ""
+@lru_cache(maxsize=_REMEMBERED_KINDS)
+def _kind_key(*kind: str) -> str:
+    return _key(kind)
 
 
 def _key(values: tuple[str, ...]) -> str:

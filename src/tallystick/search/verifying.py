@@ -155,12 +155,17 @@ async def _look_up(index: SearchIndex, log_id: int, events: Sequence[LoggedEvent
 
 
 def _terms_of(document: Document) -> list[TermQuery]:
-    """A few terms of a document: the first words of its first values, without and with paths, and some whole ones."""
+    """A few terms of a document: the first words of its first values, without and with paths, and some whole ones.
+
+    These are taken from all over, at other places for each document: its terms stand in the order of its fields.
+    """
     values = [value.split() for value in document.text.split(f" {GAP} ") if value]
     paths = [list(terms) for path, terms in groupby(document.paths.split(), _path) if path != GAP]
     words: list[TermQuery] = [Consecutive("text", tuple(value[:_FEW])) for value in values[:_FEW]]
     words += [Consecutive("paths", tuple(terms[:_FEW])) for terms in paths[:_FEW]]
-    return [*words, *(HasAny((term,)) for term in document.terms.split()[:_FEW])]
+    whole = document.terms.split()
+    apart = len(whole) // _FEW or 1
+    return [*words, *(HasAny((term,)) for term in whole[document.seq % apart :: apart])]
 
 
 def _path(term: str) -> str:
