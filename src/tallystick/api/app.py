@@ -11,7 +11,7 @@ from starlette.middleware.exceptions import ExceptionMiddleware
 from tallystick import __version__
 from tallystick.access_log.requests import recorded, recorded_stream
 from tallystick.access_log.service import AccessLog
-from tallystick.api.direct import DirectRoute
+from tallystick.api.direct import DirectPaths, DirectRoute
 from tallystick.api.docs import docs_routes
 from tallystick.api.forwarded import Proxies
 from tallystick.api.health import health_routes
@@ -90,7 +90,9 @@ def surround(app: FastAPI, metrics: HttpMetrics, settings: ApiSettings, tracing:
 
     They stand in place of Starlette's, the outermost of which answers bugs in plain text and raises them again.
     """
-    routes = ExceptionMiddleware(AsyncExitStackMiddleware(app.router), handlers=dict(app.exception_handlers))
+    handlers = dict(app.exception_handlers)
+    searched = ExceptionMiddleware(AsyncExitStackMiddleware(app.router), handlers)
+    routes = DirectPaths(searched, app.routes, handlers)
     inner = TracedRequests(routes, tracing) if tracing.on else routes
     app.middleware_stack = Edge(
         inner, metrics, settings.max_body_bytes, Proxies(settings.trusted_proxies), hsts=settings.hsts

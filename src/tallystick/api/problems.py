@@ -100,7 +100,8 @@ def _correlation_id(request: Request) -> str:
     return cast("str", getattr(request.state, "correlation_id", "unknown"))
 
 
-async def _tallystick_error(request: Request, error: Exception) -> Response:
+async def problem_of(request: Request, error: Exception) -> Response:
+    """Answer an error of ours; where something else caused that this server is at fault, the log says so."""
     assert isinstance(error, TallystickError)  # noqa: S101 - Starlette's handler signature is wider than its promise
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and error.__cause__ is not None:
         _log.warning(
@@ -177,6 +178,6 @@ def install_problem_handlers(app: FastAPI) -> None:
 
     The handlers are coroutines because Starlette would run plain functions in a thread.
     """
-    app.add_exception_handler(TallystickError, _tallystick_error)
+    app.add_exception_handler(TallystickError, problem_of)
     app.add_exception_handler(HTTPException, _http_exception)
     app.add_exception_handler(RequestValidationError, _validation_error)
