@@ -7,7 +7,6 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
-from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 from websockets.exceptions import InvalidStatus
 
@@ -15,6 +14,7 @@ from access_events import awaited, recorded
 from conftest import Connection
 from doors import LiveDoor, live_door
 from tallystick.auth.tenancy import PLATFORM_TENANT
+from tallystick.runtime.logging import add_request_id
 from tallystick.settings import ApiSettings, RateSettings, Settings
 
 LOGS = "/api/v1/logs"
@@ -87,7 +87,7 @@ async def test_who_came_by_https_is_told_to_come_by_nothing_else(
 
 async def test_the_id_of_an_application_load_balancer_is_everywhere(live: LiveDoor, owner: Connection) -> None:
     balancer = {"x-amzn-trace-id": f"Self=1-67891234-12456789abcdef012345678a;Root={ROOT}"}
-    with capture_logs([merge_contextvars]) as lines:
+    with capture_logs([add_request_id]) as lines:
         answer = await ask(live, live.door.bearer(), balancer)
     assert answer.headers["x-request-id"] == ROOT
     assert [record["request_id"] for record in await recorded(owner, phase="intent")] == [ROOT]

@@ -7,6 +7,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 from fastapi.routing import APIRoute, APIWebSocketRoute
 from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.types import Receive, Scope, Send
 
 from tallystick import __version__
 from tallystick.access_log.requests import recorded, recorded_stream
@@ -40,6 +41,18 @@ from tallystick.tenants.routes_mask import mask_routes
 from tallystick.tracing import UNTRACED, Tracing
 
 PREFIX = "/api/v1"
+
+
+class Application(FastAPI):
+    """FastAPI's application, whose requests go straight to our layers: it would ask first what telemetry they need."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request or a WebSocket, or tell of begin and end."""
+        if scope["type"] == "lifespan" or self.middleware_stack is None:
+            await super().__call__(scope, receive, send)
+            return
+        scope["app"] = self
+        await self.middleware_stack(scope, receive, send)
 
 
 def _add(app: FastAPI, router: APIRouter, log: AccessLog, prefix: str = "") -> None:
@@ -105,7 +118,7 @@ def create_app(services: Services) -> FastAPI:
     Args:
         services: Running; they outlive the application.
     """
-    app = FastAPI(
+    app = Application(
         title="Tallystick",
         version=__version__,
         openapi_url=None,

@@ -17,6 +17,7 @@ from tallystick.api.forwarded import NO_PROXIES, Proxies
 from tallystick.api.metrics import HttpMetrics
 from tallystick.api.problems import internal_error, problem_response
 from tallystick.errors import TooLargeError
+from tallystick.runtime.logging import REQUEST_ID
 
 Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
 
@@ -160,12 +161,12 @@ class Edge:
         state["head"] = exchange.head
         if exchange.head:
             scope = {**scope, "method": "GET"}
-        tokens = structlog.contextvars.bind_contextvars(request_id=exchange.correlation_id)
+        outer = REQUEST_ID.set(exchange.correlation_id)
         try:
             await self._serve(exchange, scope, receive, length)
         finally:
             self._account(exchange, scope, method, perf_counter() - begun)
-            structlog.contextvars.reset_contextvars(**tokens)
+            REQUEST_ID.reset(outer)
 
     async def _serve(self, exchange: _Exchange, scope: Scope, receive: Receive, length: bytes | None) -> None:
         try:

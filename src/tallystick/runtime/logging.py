@@ -11,13 +11,17 @@ import sys
 import traceback
 from collections.abc import Callable, MutableMapping
 from contextlib import suppress
-from typing import Any, cast
+from contextvars import ContextVar
+from typing import Any, Final, cast
 
 import orjson
 import structlog
 
 from tallystick.errors import ConfigurationError, TallystickError
 from tallystick.settings import LogSettings
+
+REQUEST_ID: Final[ContextVar[str | None]] = ContextVar("request_id", default=None)
+"""Of the request that is served here: each line says it. (structlog's own variables are searched for among all.)"""
 
 _TOLD = (TallystickError, ConfigurationError, OSError)
 
@@ -44,7 +48,7 @@ def configure_logging(settings: LogSettings) -> None:
     """Set logging up for this process; call once, at its start."""
     pretty = settings.format == "pretty" or (settings.format == "auto" and sys.stderr.isatty())
     chain: list[Callable[[Any, str, EventDict], Any]] = [
-        structlog.contextvars.merge_contextvars,
+        add_request_id,
         structlog.stdlib.add_logger_name,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -74,6 +78,14 @@ def configure_logging(settings: LogSettings) -> None:
     for chatty in ("httpx", "httpcore", "asyncio", "asyncpg", "botocore", "aiobotocore", "urllib3", "opentelemetry"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
     logging.getLogger("opensearch").setLevel(logging.ERROR)  # it raises what it warns of, and prints bodies to debug
+
+
+def add_request_id(_: object, __: str, event: EventDict) -> EventDict:
+    """Say in a line which request it is about."""
+    request_id = REQUEST_ID.get()
+    if request_id is not None:
+        event.setdefault("request_id", request_id)
+    return event
 
 
 def _to_json(event: EventDict, **_: object) -> bytes:

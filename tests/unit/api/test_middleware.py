@@ -3,7 +3,6 @@ import contextlib
 from typing import Any
 
 import pytest
-import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
@@ -14,6 +13,7 @@ from structlog.testing import capture_logs
 
 from tallystick.api.metrics import HttpMetrics
 from tallystick.api.middleware import Edge, correlation_id
+from tallystick.runtime.logging import REQUEST_ID
 
 TRACE = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
@@ -155,12 +155,12 @@ async def test_the_id_is_bound_while_the_request_lasts_and_no_longer() -> None:
     bound: list[Any] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        bound.append(structlog.contextvars.get_contextvars().get("request_id"))
+        bound.append(REQUEST_ID.get())
         await hello(scope, receive, send)
 
     await asyncio.gather(*(call(app, x_request_id=f"r{number}") for number in range(5)))
     assert sorted(bound) == ["r0", "r1", "r2", "r3", "r4"]
-    assert "request_id" not in structlog.contextvars.get_contextvars()
+    assert REQUEST_ID.get() is None
 
 
 async def test_a_bug_after_the_answer_began_is_logged_and_cuts_it_off() -> None:

@@ -47,12 +47,14 @@ def test_our_own_messages_and_the_causes_are_told() -> None:
 def test_lines_of_our_own_and_of_libraries_are_json() -> None:
     code = (
         "import logging, structlog\n"
-        "from tallystick.runtime.logging import configure_logging\n"
+        "from tallystick.runtime.logging import REQUEST_ID, configure_logging\n"
         "from tallystick.settings import LogSettings\n"
         "configure_logging(LogSettings())\n"
+        "serving = REQUEST_ID.set('r1')\n"
         "structlog.get_logger('tallystick.ours').info('hello', tenant='acme')\n"
         "structlog.get_logger('tallystick.ours').debug('too small')\n"
         "logging.getLogger('uvicorn.error').warning('closing %s', 'it')\n"
+        "REQUEST_ID.reset(serving)\n"
         "try:\n    raise ValueError('SEC' + 'RET')\n"  # newer Pythons show the line that raised, too
         "except ValueError:\n    logging.getLogger('uvicorn.error').exception('failed')\n"
         "    structlog.get_logger('tallystick.ours').exception('failed too')\n"
@@ -68,6 +70,7 @@ def test_lines_of_our_own_and_of_libraries_are_json() -> None:
         "info",
     )
     assert (theirs["event"], theirs["logger"]) == ("closing it", "uvicorn.error")
+    assert [line.get("request_id") for line in (ours, theirs, failed)] == ["r1", "r1", None]
     assert "SECRET" not in done.stderr
     assert "ValueError" in failed["exception"]
     assert "ValueError" in failed_too["exception"]
