@@ -227,6 +227,28 @@ async def test_a_full_queue_pushes_back_and_stores_nothing_of_it(
     assert len(await stored_bodies(owner, log_id)) == 80
 
 
+async def test_metrics_know_what_waits_before_any_of_it_is_stored(database: Database, log_id: int) -> None:
+    registry = CollectorRegistry()
+    writer = Writer(database, WriterSettings(), digests(), WriterMetrics(registry))
+
+    def told() -> list[float | None]:
+        names = (
+            "tallystick_accepted_events_total",
+            "tallystick_append_waiting_events",
+            "tallystick_appended_events_total",
+        )
+        return [registry.get_sample_value(name) for name in names]
+
+    tasks = [asyncio.create_task(writer.append(append(log_id, prepared(), prepared()))) for _ in range(3)]
+    async with asyncio.timeout(20):
+        while told() != [6, 6, 0]:  # noqa: ASYNC110 - of the writer
+            await asyncio.sleep(0.01)
+    await writer.start()
+    await asyncio.gather(*tasks)
+    assert told() == [6, 0, 6]
+    await writer.close()
+
+
 async def test_a_lost_connection_fails_its_batch_and_the_next_one_goes_through(
     writer: Writer, owner: Connection, superuser: Connection, log_id: int
 ) -> None:

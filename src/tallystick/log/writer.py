@@ -30,6 +30,9 @@ _SHARED_LOCK_TIMEOUT: Final = 0.1
 
 _ASK_AGAIN_SECONDS: Final = 0.2
 
+_TELL_SECONDS: Final = 0.05
+"""How late metrics may know of what was accepted: telling them at each request took 3 % of a single append's CPU."""
+
 
 class WriterMetrics:
     """What the writer tells Prometheus."""
@@ -92,6 +95,8 @@ class Writer:
         self._lanes = Lanes(settings)
         self._ready = {patient: asyncio.Event() for patient in (False, True)}
         self._closing = False
+        self._accepted = 0
+        self._telling: asyncio.TimerHandle | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -130,11 +135,22 @@ class Writer:
             raise UnavailableError("this process is shutting down; send the request again", retry_after=1)
         append.cause = self._tracing.cause()
         self._lanes.offer(append)
-        self._metrics.accepted.inc(len(append.events))
-        self._metrics.waiting.set(self._lanes.held_events)
+        self._accepted += len(append.events)
+        if self._telling is None:
+            self._telling = asyncio.get_running_loop().call_later(_TELL_SECONDS, self._tell)
         if not self._lanes.is_busy(append):  # else its log's worker comes back for it
             self._wake(self._lanes.is_patient(append))
         return await append.done
+
+    def _tell(self) -> None:
+        """Let metrics know what was accepted, and what waits now."""
+        if self._telling is not None:
+            self._telling.cancel()
+            self._telling = None
+        if self._accepted:
+            self._metrics.accepted.inc(self._accepted)
+            self._accepted = 0
+        self._metrics.waiting.set(self._lanes.held_events)
 
     def _wake(self, *kinds: bool) -> None:
         for patient in kinds:
@@ -161,7 +177,7 @@ class Writer:
                 self._fail(batch, TallystickError("the event could not be stored"), reason="bug")
             finally:
                 self._lanes.release(batch)
-                self._metrics.waiting.set(self._lanes.held_events)
+                self._tell()
                 self._wake(*self._ready)
         if connection is not None:
             with suppress(*OUTAGES):
