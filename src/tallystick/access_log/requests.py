@@ -144,7 +144,8 @@ def recorded(endpoint: Callable[..., Awaitable[Response]], operation: Operation,
     @wraps(endpoint)
     async def call(*arguments: Any, **options: Any) -> Response:  # noqa: ANN401  # the endpoint's own
         request: HTTPConnection = options["request"] if "request" in options else arguments[0]
-        record = request.state.record = RequestRecord(log, request, operation)
+        # Past `request.state`, which would make an object for each request.
+        record = request.scope["state"]["record"] = RequestRecord(log, request, operation)
         try:
             response = await endpoint(*arguments, **options)
         except Exception as error:

@@ -6,6 +6,7 @@ from starlette.requests import HTTPConnection
 
 from tallystick.auth.access import Access, narrowing_of
 from tallystick.auth.addresses import source_of
+from tallystick.auth.headers import headers_of
 from tallystick.auth.model import Principal
 from tallystick.auth.operations import Operation, Realm
 from tallystick.auth.permissions import Permission, grants_in, in_scope
@@ -166,11 +167,11 @@ class Gate:
         try:
             headers = await self._rates.take(principal.issuer, principal.subject, tenant, cost, paid=paid)
         except RateLimitedError as error:
-            for name in error.headers:
-                request.state.response_headers.pop(name, None)  # of an earlier charge; the error brings its own
+            for name in error.headers:  # an earlier charge left its own
+                request.scope["state"]["response_headers"].pop(name, None)
             raise
         if headers:
-            request.state.response_headers.update(headers)
+            request.scope["state"]["response_headers"].update(headers)
 
     def _require_unrevoked(self, principal: Principal) -> None:
         if self._revocations.is_revoked(principal):
@@ -206,7 +207,7 @@ def _require_scope(principal: Principal, permission: Permission) -> None:
 
 
 def _bearer_token(request: HTTPConnection) -> str:
-    values = request.headers.getlist("authorization")
+    values = headers_of(request, b"authorization")
     if not values:
         raise challenge(None)
     if len(values) > 1:

@@ -14,6 +14,7 @@ import zstandard
 from starlette.requests import Request
 from starlette.types import Message
 
+from tallystick.auth.headers import header_of
 from tallystick.errors import (
     BadRequestError,
     Flaw,
@@ -54,7 +55,8 @@ def form_of(request: Request, *, allowed: tuple[Form, ...]) -> Form:
     Raises:
         UnsupportedMediaError: It is none of those allowed, or not UTF-8.
     """
-    media, _, parameters = request.headers.get("content-type", "application/json").partition(";")
+    content_type = header_of(request, b"content-type")
+    media, _, parameters = ("application/json" if content_type is None else content_type).partition(";")
     form = _FORMS.get(media.strip().lower())
     if form is None or form not in allowed:
         names = " or ".join(name for name, known in _FORMS.items() if known in allowed and name != "application/ndjson")
@@ -168,7 +170,7 @@ async def read_body(request: Request, limit: int, seconds: float) -> bytes:
         RequestTimeoutError: It did not arrive in time.
     """
     body = Body(limit, f"this body may have {limit:,} bytes, also after decompression")
-    if not request.headers.get("content-encoding"):
+    if header_of(request, b"content-encoding") is None:
         begun = _Begun(request.receive())
         if (whole := begun.whole_body) is not None:
             body.count(whole)
@@ -224,7 +226,7 @@ def _after(begun: _Begun, request: Request) -> Callable[[], Awaitable[Message]]:
 
 async def _receive(request: Request, body: Body, seconds: float, take: Callable[[int], None]) -> None:
     """Fill the body; `take` is told its size as it grows."""
-    expand = _decompressor(request.headers.get("content-encoding", ""))
+    expand = _decompressor(header_of(request, b"content-encoding") or "")
     try:
         async with asyncio.timeout(seconds):
             await _fill(request, body, expand, take)

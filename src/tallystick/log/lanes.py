@@ -113,6 +113,7 @@ class Lanes:
     def __init__(self, settings: WriterSettings) -> None:
         self._settings = settings
         self._lanes: dict[Lane, dict[int, _Log]] = {"access": {}, "events": {}}
+        self._rooms = {lane: self._room(lane) for lane in self._lanes}
         self._busy: set[int] = set()
         self._held_events: dict[Lane, int] = {"access": 0, "events": 0}
         self._held_bytes: dict[Lane, int] = {"access": 0, "events": 0}
@@ -142,7 +143,7 @@ class Lanes:
             OverloadedError: No room, or its log already has its share; nothing was taken.
         """
         count = len(append.events)
-        room, room_bytes = self._room(append.lane)
+        room, room_bytes = self._rooms[append.lane]
         logs = self._lanes[append.lane]
         log = logs.get(append.log_id)
         if (

@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from tallystick.auth.access import Access
 from tallystick.auth.gate import Gate
+from tallystick.auth.headers import header_of
 from tallystick.auth.model import Principal
 from tallystick.auth.operations import APPEND_EVENT, APPEND_EVENTS
 from tallystick.auth.permissions import Permission
@@ -304,7 +305,7 @@ def _skips(request: Request) -> bool:
 
 
 async def _request_key(request: Request, principal: Principal, operation: str, body: bytes) -> RequestKey | None:
-    header = request.headers.get("idempotency-key")
+    header = header_of(request, b"idempotency-key")
     if header is None:
         return None
     match = _KEY.fullmatch(header)
