@@ -5,14 +5,13 @@ import json
 import re
 import zlib
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, Protocol
+from typing import Final, Literal, Protocol
 
 import zstandard
-from starlette.requests import Request
-from starlette.types import Message
+from starlette.requests import ClientDisconnect, Request
 
 from tallystick.auth.headers import header_of
 from tallystick.errors import (
@@ -170,58 +169,8 @@ async def read_body(request: Request, limit: int, seconds: float) -> bytes:
         RequestTimeoutError: It did not arrive in time.
     """
     body = Body(limit, f"this body may have {limit:,} bytes, also after decompression")
-    if header_of(request, b"content-encoding") is None:
-        begun = _Begun(request.receive())
-        if (whole := begun.whole_body) is not None:
-            body.count(whole)
-            return whole
-        request = Request(request.scope, _after(begun, request))
     await _receive(request, body, seconds, lambda _: None)
     return bytes(body.data)
-
-
-class _Begun:
-    """A message that is asked for. It is mostly there, with a whole body: then neither timer nor stream is needed."""
-
-    def __init__(self, asked: Awaitable[Message]) -> None:
-        self._steps = asked.__await__()
-        self._message: Message | None = None
-        try:
-            self._awaited = next(self._steps)
-        except StopIteration as end:
-            self._message = end.value
-
-    @property
-    def whole_body(self) -> bytes | None:
-        """The body, where it came at once and in one piece."""
-        message = self._message
-        if message is None or message["type"] != "http.request" or message.get("more_body", False):
-            return None
-        return message.get("body", b"")
-
-    def __await__(self) -> Generator[Any, None, Message]:
-        """Go on with what was begun, as `yield from` would: what is thrown in reaches it."""
-        while self._message is None:
-            try:
-                try:
-                    yield self._awaited
-                except BaseException as error:  # noqa: BLE001 - a cancellation, above all, is for whom is waited for
-                    self._awaited = self._steps.throw(error)
-                else:
-                    self._awaited = next(self._steps)
-            except StopIteration as end:
-                self._message = end.value
-        return self._message
-
-
-def _after(begun: _Begun, request: Request) -> Callable[[], Awaitable[Message]]:
-    """What receives a message that is asked for already, and then the further ones."""
-    pending = [begun]
-
-    async def receive() -> Message:
-        return await (pending.pop() if pending else request.receive())
-
-    return receive
 
 
 async def _receive(request: Request, body: Body, seconds: float, take: Callable[[int], None]) -> None:
@@ -241,7 +190,12 @@ async def _fill(
     request: Request, body: Body, expand: Callable[[bytes], Iterator[bytes]], take: Callable[[int], None]
 ) -> None:
     expanded = 0
-    async for chunk in request.stream():
+    more = True
+    while more:  # without the stream of the request, a generator: a body has mostly come in one piece
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunk, more = message.get("body", b""), message.get("more_body", False)
         body.count(chunk)
         for piece in expand(chunk):
             body.extend(piece)
