@@ -26,6 +26,22 @@ async def test_a_tenant_that_the_token_does_not_name_is_refused(door: Door, owne
     assert await owner.fetchval("select count(*) from tallystick.events") == 0
 
 
+async def test_a_tenant_whose_logs_are_missing_is_unavailable_until_they_are_there(
+    door: Door, owner: Connection
+) -> None:
+    await owner.execute("insert into tallystick.tenants (id, name) values ('halved', 'Halved')")
+    token = door.bearer(platform=True)
+    for path in (LOGS, BULK):
+        body = event(tenant_id="halved") if path == LOGS else [event(tenant_id="halved")]
+        answer = await post(door, body, path, token=token)
+        assert answer.status_code == 503
+        assert answer.headers["retry-after"] == "1"
+    await owner.execute(
+        "insert into tallystick.logs (tenant_id, name) values ('halved', 'events'), ('halved', 'access')"
+    )
+    assert (await post(door, event(tenant_id="halved"), token=token)).status_code == 201
+
+
 async def test_an_auditor_writes_nothing(door: Door, owner: Connection) -> None:
     flaws_of(await post(door, event(), token=door.bearer("auditor")), 403)
     flaws_of(await bulk(door, [event()], token=door.bearer("auditor")), 403)

@@ -4,13 +4,17 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from types import MappingProxyType
+from typing import Final
+
+import structlog
 
 from tallystick.auth.tenancy import PLATFORM_TENANT, TenantState
 from tallystick.database.following import follow
 from tallystick.database.outage import as_database_down
 from tallystick.database.pools import Database
 from tallystick.errors import DatabaseDownError, UnavailableError
-from tallystick.tenants.model import gone, is_tenant_id
+from tallystick.tenants.model import LOGS, gone, is_tenant_id
 from tallystick.tenants.queries import Change, changes_since, newest_version
 
 POLL_INTERVAL = 1.0
@@ -21,13 +25,19 @@ MISS_MEMORY = 1.0
 
 MAX_MISSES = 4096
 
+_LOGS: Final = frozenset(LOGS)
+_LOGS_OF: Final = MappingProxyType({PLATFORM_TENANT: frozenset({"access"})})
+
+_log = structlog.get_logger("tallystick.tenants")
+
 
 class TenantDirectory:
     """Implements `auth.tenancy.Tenancy` for one process.
 
     A tenant costs a kilobyte or so, so all of them are held. A change made by another process is seen within
     `POLL_INTERVAL`; one made here at once, by `refresh`. When the database has not answered for `freshness`
-    seconds, nobody is let in on what may have been suspended meanwhile: `find` raises.
+    seconds, nobody is let in on what may have been suspended meanwhile: `find` raises. So it does for a tenant that is
+    there without its logs, as whoever restores tables one by one may leave it: each look asks for it anew.
 
     Args:
         database: Read as the control role.
@@ -40,6 +50,7 @@ class TenantDirectory:
         self._freshness = freshness
         self._clock = clock
         self._tenants: dict[str, TenantState] = {}
+        self._unready: set[str] = set()
         self._version = 0
         self._polled_at = self._failed_at = float("-inf")
         self._polling = asyncio.Lock()
@@ -59,7 +70,8 @@ class TenantDirectory:
         """Find a tenant by its id.
 
         Raises:
-            UnavailableError: The database has not answered for longer than the freshness allowed.
+            UnavailableError: The database has not answered for longer than the freshness allowed, or the tenant's logs
+                are not there yet.
         """
         if not self.fresh:
             raise UnavailableError("which tenants are suspended is not known at the moment: try again", retry_after=2)
@@ -73,6 +85,8 @@ class TenantDirectory:
             return None
         await self.refresh()
         tenant = self._tenants.get(tenant_id)
+        if tenant_id in self._unready:
+            raise UnavailableError(f"the logs of the tenant {tenant_id} are not there yet: try again", retry_after=1)
         if tenant is None:
             self._misses[tenant_id] = self._clock() + MISS_MEMORY
             self._misses.move_to_end(tenant_id)
@@ -107,12 +121,24 @@ class TenantDirectory:
             newest = await newest_version(connection)
             if newest < self._version:
                 # The database was put back to an earlier state: nothing that is held can be trusted.
-                self._tenants, self._version = {}, 0
-            changes = await changes_since(connection, self._version) if newest > self._version else []
+                self._tenants, self._unready, self._version = {}, set(), 0
+            looked_for = newest > self._version or self._unready
+            changes = await changes_since(connection, self._version, self._unready) if looked_for else []
         for change in changes:
-            self._tenants[change.id] = _state(change)
+            self._keep(change)
             self._misses.pop(change.id, None)
-            self._version = change.version
+            self._version = max(self._version, change.version)
+
+    def _keep(self, change: Change) -> None:
+        """Keep a tenant with its logs; what would write into one that is missing could only fail."""
+        if change.logs.keys() >= _LOGS_OF.get(change.id, _LOGS):
+            self._tenants[change.id] = _state(change)
+            self._unready.discard(change.id)
+            return
+        if change.id not in self._unready:
+            _log.warning("a tenant has not all of its logs", tenant=change.id)
+        self._tenants.pop(change.id, None)
+        self._unready.add(change.id)
 
     async def run(self) -> None:
         """Follow the changes until cancelled."""

@@ -1,5 +1,6 @@
 """SQL for tenants and their logs."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -54,20 +55,21 @@ def _tenant(row: "asyncpg.Record") -> Tenant:
 
 
 async def insert_tenant(connection: Connection, tenant_id: str, name: str, settings: Json) -> Tenant | None:
-    """Store a new tenant with its logs; None when the id is taken."""
+    """Store a new tenant with its logs; None when the id is taken.
+
+    One statement, so that nobody sees the one without the others, whether the caller is in a transaction or not.
+    """
     row = await connection.fetchrow(
-        f"insert into tallystick.tenants (id, name, settings) values ($1, $2, $3::text::jsonb)"  # noqa: S608 - a constant
-        f" on conflict (id) do nothing returning {_COLUMNS}",
+        "with made as (insert into tallystick.tenants (id, name, settings) values ($1, $2, $3::text::jsonb)"  # noqa: S608 - a constant
+        f" on conflict (id) do nothing returning {_COLUMNS}),"
+        " logs as (insert into tallystick.logs (tenant_id, name) select made.id, unnest($4::text[]) from made)"
+        " select * from made",
         tenant_id,
         name,
         orjson.dumps(dict(settings)).decode(),
+        list(LOGS),
     )
-    if row is None:
-        return None
-    await connection.execute(
-        "insert into tallystick.logs (tenant_id, name) select $1, unnest($2::text[])", tenant_id, list(LOGS)
-    )
-    return _tenant(row)
+    return _tenant(row) if row else None
 
 
 async def get_tenant(connection: Connection, tenant_id: str, *, lock: bool = False) -> Tenant | None:
@@ -144,13 +146,14 @@ async def newest_version(connection: Connection) -> int:
     return version
 
 
-async def changes_since(connection: Connection, version: int) -> list[Change]:
-    """Read the tenants that changed after `version`, in the order of their changes."""
+async def changes_since(connection: Connection, version: int, also: Collection[str] = ()) -> list[Change]:
+    """Read the tenants that changed after `version`, and those of some ids, in the order of their changes."""
     rows = await connection.fetch(
         f"select version, {_COLUMNS},"  # noqa: S608 - constants
         " (select jsonb_object_agg(l.name, l.id) from tallystick.logs l where l.tenant_id = tenants.id) as logs"
-        " from tallystick.tenants where version > $1 order by version",
+        " from tallystick.tenants where version > $1 or id = any($2::text[]) order by version",
         version,
+        list(also),
     )
     return [
         Change(
