@@ -92,9 +92,14 @@ servers: ## Install the servers that some tests start (as root on Debian)
 postman: setup ## Run the Postman collection against the running instance
 	@$(BIN)/python scripts/run_postman.py
 
+# Compiled once, by one process, what each of those that run the tests would compile for itself.
+.PHONY: collect
+collect: setup
+	@$(BIN)/pytest --collect-only -qq $(TESTS) >/dev/null || { $(BIN)/pytest --collect-only -qq $(TESTS) | tail -n 50; exit 1; }
+
 .PHONY: check
 check: setup ## What CI runs: format, lint, types, imports, secrets, audit, tests with coverage
-	@$(MAKE) --no-print-directory -j3 lint secrets audit
+	@$(MAKE) --no-print-directory -j4 lint secrets audit collect
 	@$(BIN)/pytest -n auto --dist worksteal --cov --cov-report=term $(TESTS)
 
 # What the deployment on AWS is made of; your own choices by CHOICES=file.json.

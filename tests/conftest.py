@@ -19,6 +19,7 @@ from hypothesis import HealthCheck
 from pydantic import SecretStr
 
 import deadlines
+import ordering
 from databases import running_postgres
 from doors import Door, open_door
 from factories import make_log, unique
@@ -80,8 +81,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Give every step of a test a deadline, and their folders a place where nothing is waited for that syncs."""
+    """Give every step of a test a deadline, all an order, and their folders a place where nothing waits for a sync."""
     config.pluginmanager.register(deadlines, "deadlines")
+    config.pluginmanager.register(ordering, "ordering")
     processes = len(config.getoption("tx", None) or ()) or 1
     scratch = _scratch(processes)
     if scratch is not None:

@@ -32,7 +32,7 @@ PROGRESS = 40
 _SINGLES, _BULKS, _READERS = 3, 2, 2
 _BULK = 20
 _LONGEST_PAUSE = 0.5
-_PACE = 0.02
+_PACE = 0.05
 """Seconds of a client from an answer to its next request: the load is to go on, not to fill the machine."""
 
 

@@ -387,4 +387,4 @@ async def test_of_the_reserved_tenant_only_its_access_log_is_read_by_platform_ad
                 answer = await send(doors, ask(operation, "_platform", "x"), who)
                 may = who == "platform" and operation.log == "access"
                 expected = (101, 200, 404) if may else (403, 404)  # 404: the event `x`, which is not there
-                assert answer.status_code in expected, f"{operation.name} {who}"
+                assert answer.status_code in expected, f"{operation.name} {who} {answer.text}"
