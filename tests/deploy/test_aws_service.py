@@ -270,7 +270,7 @@ def allowed(templates: Templates, task: str) -> set[str]:
 def test_each_task_may_do_what_the_how_to_pages_say(templates: Templates) -> None:
     api, worker, migration = (allowed(templates, task) for task in ("api", "worker", "migration"))
 
-    assert {action for action in api if action.startswith("s3:")} == {"s3:GetObject"}
+    assert {action for action in api if action.startswith("s3:")} == {"s3:GetObject", "s3:ListBucket"}
     assert "sqs:ReceiveMessage" not in api
     assert {"sqs:ReceiveMessage", "sqs:DeleteMessage", "s3:PutObject", "s3:DeleteObject"} <= worker
     assert not migration, "it speaks to the database alone"

@@ -19,6 +19,8 @@ def let_api(task: Task, data: DataStack) -> None:
     """Tell workers that a log has grown, hand exports out, use the keys of tenants."""
     task.allow(["sqs:GetQueueUrl", "sqs:SendMessage"], _work(data))
     _let_touch_objects(task, data, "s3:GetObject")
+    # Else S3 says of an object that was deleted that it is forbidden, not that it is gone.
+    task.allow(["s3:ListBucket"], [data.objects.bucket.bucket_arn])
     task.allow(["kms:Encrypt", "kms:Decrypt", "kms:DescribeKey"], [data.keys.tenants.key_arn])
     _let_use_encrypted(task, data, writes=False)
 
