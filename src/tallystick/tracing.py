@@ -45,6 +45,7 @@ class Tracing(Protocol):
         kind: SpanKind = "internal",
         causes: Iterable[str] = (),
         parent: str | None = None,
+        believed: bool = True,
         since_ns: int | None = None,
     ) -> AbstractContextManager[Span]:
         """Make a span of a block, inside of the one that is under way, if any. An error that ends it marks it.
@@ -56,6 +57,7 @@ class Tracing(Protocol):
             causes: What it comes of, beside the one that it is in: it is linked to them. Where it is in none and one of
                 them is recorded, so is it.
             parent: The `traceparent` of whoever asked for it, in place of the one that is under way.
+            believed: Whether the parent's word decides if it is recorded; else the share does, as where there is none.
             since_ns: When it began, in Unix nanoseconds; now when absent.
         """
         ...

@@ -4,10 +4,12 @@ import asyncio
 import re
 from time import monotonic
 
+import pytest
+
 from doors import open_door
 from factories import event
 from sqs_queues import queue_settings
-from tallystick.settings import Settings, TelemetrySettings
+from tallystick.settings import ApiSettings, Settings, TelemetrySettings
 from trace_receivers import Received, Receiver, receiving
 from working import hurried, working
 
@@ -119,6 +121,20 @@ async def test_nothing_personal_is_told(settings: Settings) -> None:
     assert len(receiver.spans) > 20
     assert re.findall(rb"(?i)planted\d+", b"".join(receiver.bodies)) == []
     assert receiver.named("GET")[0].told["http.response.status_code"] == 404  # of the path that no route has
+
+
+@pytest.mark.parametrize(("trusted", "recorded"), [([], []), (["127.0.0.1"], ["GET /api/v1/logs"])])
+async def test_whether_a_request_is_recorded_only_a_trusted_proxy_says(
+    settings: Settings, trusted: list[str], recorded: list[str]
+) -> None:
+    async with receiving() as receiver:
+        telemetry = receiver.settings.model_copy(update={"sample_ratio": 0.0})
+        api = ApiSettings.model_validate({"trusted_proxies": trusted})
+        async with open_door(settings.model_copy(update={"telemetry": telemetry, "api": api})) as door:
+            await door.make_tenant("acme")
+            headers = {**door.bearer(), "traceparent": f"00-{TRACE}-{ASKED_BY}-01"}
+            assert (await door.client.get("/api/v1/logs", headers=headers)).status_code == 200
+        assert [each.span.name for each in receiver.spans if each.span.name.startswith("GET")] == recorded
 
 
 async def test_whoever_watches_is_not_traced(settings: Settings) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from itertools import islice
+from random import random
 from typing import Final
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -110,6 +111,7 @@ class OtlpTracing:
 
     def __init__(self, settings: TelemetrySettings, service: str) -> None:
         self._timeout = settings.timeout
+        self._ratio = settings.sample_ratio
         self._exporter = OTLPSpanExporter(
             endpoint=_traces_url(settings.endpoint or ""), timeout=settings.timeout, compression=Compression.Gzip
         )
@@ -143,10 +145,13 @@ class OtlpTracing:
         kind: SpanKind = "internal",
         causes: Iterable[str] = (),
         parent: str | None = None,
+        believed: bool = True,
         since_ns: int | None = None,
     ) -> Generator[Span]:
         """See `Tracing`."""
         asked_by = _context_of(parent)
+        if asked_by is not None and not believed:
+            asked_by = self._by_share(asked_by)
         started = self._tracer.start_span(
             name,
             context=None if asked_by is None else trace.set_span_in_context(NonRecordingSpan(asked_by), Context()),
@@ -162,6 +167,12 @@ class OtlpTracing:
             except Exception as error:
                 told.fail(type(error).__name__)
                 raise
+
+    def _by_share(self, asked_by: SpanContext) -> SpanContext:
+        """A parent that says what the share does. By chance, not by the trace's id, which its sender may choose."""
+        recorded = random() < self._ratio  # noqa: S311  # no secret
+        flags = TraceFlags(TraceFlags.SAMPLED if recorded else TraceFlags.DEFAULT)
+        return SpanContext(asked_by.trace_id, asked_by.span_id, is_remote=True, trace_flags=flags)
 
     def cause(self) -> str | None:
         """See `Tracing`."""

@@ -31,16 +31,21 @@ class Proxies:
         self._trusted = tuple(trusted)
         self._seen = lru_cache(_REMEMBERED)(self._look)
 
-    def settle(self, scope: MutableMapping[str, Any]) -> None:
-        """Give a request's scope the client and the scheme that a trusted peer names; another's is left as it is."""
+    def settle(self, scope: MutableMapping[str, Any]) -> bool:
+        """Give a request's scope the client and the scheme that a trusted peer names; another's is left as it is.
+
+        Returns:
+            Whether the peer is trusted.
+        """
         peer = scope.get("client")
         if not self._trusted or peer is None or not self._believed(peer[0]):
-            return
+            return False
         headers = scope["headers"]
         client = self.client(peer[0], _joined(headers, b"x-forwarded-for"))
         if client != peer[0]:
             scope["client"] = (client, 0)
         scope["scheme"] = scheme_of(_joined(headers, b"x-forwarded-proto"), scope.get("scheme", "http"))
+        return True
 
     def client(self, peer: str, forwarded_for: bytes) -> str:
         """Who sent a request: the nearest one that is no trusted proxy.

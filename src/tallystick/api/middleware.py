@@ -105,8 +105,8 @@ class Edge:
     """The outermost layer of the application.
 
     It gives each request `request.state.correlation_id`, `request.state.head` (whether only the head of the answer is
-    asked for) and `request.state.response_headers`, a dict whose entries are added to the response. The access line has
-    no path, query or subject: those may be personal.
+    asked for), `request.state.from_proxy` (whether a trusted proxy sent it) and `request.state.response_headers`, a
+    dict whose entries are added to the response. The access line has no path, query or subject: those may be personal.
 
     Args:
         app: The application inside.
@@ -141,7 +141,7 @@ class Edge:
             await self._app(scope, receive, send)
             return
         begun = perf_counter()
-        self._proxies.settle(scope)
+        trusted = self._proxies.settle(scope)
         request_id = traceparent = amazon = length = None
         for name, value in scope["headers"]:
             if name == b"x-request-id":
@@ -159,6 +159,7 @@ class Edge:
         state["correlation_id"] = exchange.correlation_id
         state["response_headers"] = exchange.extra_headers
         state["head"] = exchange.head
+        state["from_proxy"] = trusted
         if exchange.head:
             scope = {**scope, "method": "GET"}
         outer = REQUEST_ID.set(exchange.correlation_id)

@@ -42,7 +42,8 @@ class TracedRequests:
 
         method = "HEAD" if scope["state"]["head"] else known_method(scope["method"])
         told = {"http.request.method": method, "tallystick.request.id": scope["state"]["correlation_id"]}
-        with self._tracing.span(method, told, kind="server", parent=_traceparent(scope)) as span:
+        asked_by, believed = _traceparent(scope), scope["state"]["from_proxy"]
+        with self._tracing.span(method, told, kind="server", parent=asked_by, believed=believed) as span:
             try:
                 await self._app(scope, receive, respond)
             finally:

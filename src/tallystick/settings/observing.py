@@ -16,7 +16,8 @@ class TelemetrySettings(Group):
         default=0.1,
         ge=0,
         le=1,
-        description="Share of the traces begun here that are recorded. Of a request with `traceparent` that decides.",
+        description="Share of the traces that are recorded. "
+        "Of a request with `traceparent` from one of `TALLYSTICK_API__TRUSTED_PROXIES` that decides.",
     )
     timeout: Seconds = Field(
         default=5, description="Seconds that one delivery of spans may take, and that of the last ones at shutdown."

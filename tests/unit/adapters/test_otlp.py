@@ -68,6 +68,19 @@ async def test_what_comes_of_something_recorded_is_recorded_whatever_the_share()
     assert spans["comes of it"].span.trace_id != spans["asked for"].span.trace_id
 
 
+@pytest.mark.parametrize(("ratio", "recorded"), [(0, False), (1, True)])
+@pytest.mark.parametrize("asked_for", [False, True])
+async def test_who_is_not_believed_goes_on_in_its_trace_and_decides_nothing(
+    ratio: float, recorded: bool, asked_for: bool
+) -> None:
+    async with receiving() as receiver:
+        tracing = OtlpTracing(TelemetrySettings(endpoint=receiver.url, sample_ratio=ratio), "test")
+        with tracing.span("asked", parent=cause(1, sampled=asked_for), believed=False):
+            assert (tracing.cause() is not None) is recorded
+        spans = await closed(tracing, receiver)
+    assert [each.span.trace_id.hex() for each in spans] == ([TRACE] if recorded else [])
+
+
 async def test_a_batch_is_linked_to_so_many_causes() -> None:
     async with receiving() as receiver:
         tracing = OtlpTracing(receiver.settings, "test")
