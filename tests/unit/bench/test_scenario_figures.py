@@ -25,7 +25,8 @@ PROOF = (Check("stored", passed=True, detail="all of it"),)
 
 
 def samples(*made: Sample) -> Samples:
-    found = Samples()
+    """Of these, and of an event that was looked for and found."""
+    found = Samples(freshness=[Freshness(1.0, 0.01, None, missed=False)])
     for sample in made:
         found.add(sample)
     return found
@@ -123,8 +124,16 @@ def test_an_event_that_a_complete_search_did_not_find_fails_the_proof() -> None:
     made = report(ONE, rows(ONE, of), outcome(of), PROOF)
     assert not made.passed
     figures = {figure.name: figure for figure in made.figures}
-    assert figures["an event is found after"].requests == 2
+    assert figures["an event is found after"].requests == 3
     assert figures["an event is in the index after"].requests == 1
+
+
+def test_a_run_that_looked_for_no_event_proves_nothing_of_search() -> None:
+    of = samples(*steady(0.01, 1, 5))
+    assert report(ONE, rows(ONE, of), outcome(of), PROOF).passed
+    of.freshness.clear()
+    made = report(ONE, rows(ONE, of), outcome(of), PROOF)
+    assert [check.name for check in made.checks if not check.passed] == ["an event is found by the next search"]
 
 
 def test_over_time_acknowledgements_count_when_they_came_and_times_when_they_were_due() -> None:
