@@ -54,6 +54,9 @@ async def waiting(door: Door, events: int) -> None:
     async with asyncio.timeout(DEADLINE):
         while door.services.registry.get_sample_value(metric) != events:  # noqa: ASYNC110 - of the writer
             await asyncio.sleep(0.01)
+    held = door.services.registry.get_sample_value("tallystick_append_waiting_bytes")
+    assert held is not None
+    assert (held > 0) is (events > 0), "and what they weigh"
 
 
 async def test_what_is_being_stored_when_the_process_ends_is_stored_once(

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, get_args
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import asyncpg
 from asyncpg.connection import LoggedQuery
@@ -43,7 +43,8 @@ def database_url(settings: DatabaseSettings) -> str:
     parameter, and repeat it in its error.
 
     Raises:
-        ConfigurationError: There is no URL, or it falls into parts that cannot be. Nothing of it is repeated.
+        ConfigurationError: There is no URL, it falls into parts that cannot be, or its `sslmode` is none. Nothing of it
+            is repeated.
     """
     if settings.url is None:
         raise ConfigurationError("set TALLYSTICK_DATABASE__URL, or start everything with `tallystick up`")
@@ -52,6 +53,11 @@ def database_url(settings: DatabaseSettings) -> str:
         raise ConfigurationError(
             "TALLYSTICK_DATABASE__URL cannot be taken apart: in user and password write each character but letters and"
             " digits by its number, as in %2F for a slash and %40 for an at sign"
+        )
+    named = [mode.replace("_", "-") for mode in parse_qs(urlsplit(url).query).get("sslmode", [])]  # as the driver does
+    if not _SSL_MODES.issuperset(named):
+        raise ConfigurationError(
+            f"TALLYSTICK_DATABASE__URL cannot be used: `sslmode` must be one of {', '.join(sorted(_SSL_MODES))}"
         )
     return url
 
@@ -152,7 +158,20 @@ async def _nothing_to_reset(_: OwnConnection) -> None:
 _WORKER_CONNECTIONS: Final = 8
 """Followers and jobs hold some while they write, and leases must be kept meanwhile."""
 
+_SSL_MODES: Final = frozenset({"allow", "disable", "prefer", "require", "verify-ca", "verify-full"})
+
 PooledRole: TypeAlias = Literal["reader", "control", "worker"]
+
+
+def pool_sizes(settings: DatabaseSettings) -> dict[PooledRole, int]:
+    """The most connections that each pool of a process holds."""
+    return {
+        "reader": settings.reader_connections,
+        "control": settings.control_connections,
+        "worker": max(settings.control_connections, _WORKER_CONNECTIONS),
+    }
+
+
 Role: TypeAlias = Literal["writer", "reader", "control", "worker"]
 LOGINS: Final = tuple(f"tallystick_{role}" for role in get_args(Role))
 """The login roles, each of which may have a password."""
@@ -245,7 +264,8 @@ class Database:
         """
         metrics = metrics or PoolMetrics(CollectorRegistry())
 
-        def pool(role: PooledRole, size: int) -> Pool:
+        def pool(role: PooledRole) -> Pool:
+            size = pool_sizes(settings)[role]
             metrics.begin(role, size)
             return asyncpg.create_pool(
                 **_login(settings, role),
@@ -257,9 +277,9 @@ class Database:
             )
 
         return cls(
-            reader=pool("reader", settings.reader_connections),
-            control=pool("control", settings.control_connections),
-            worker=pool("worker", max(settings.control_connections, _WORKER_CONNECTIONS)),
+            reader=pool("reader"),
+            control=pool("control"),
+            worker=pool("worker"),
             settings=settings,
             metrics=metrics,
             tracing=tracing,

@@ -61,6 +61,17 @@ class WriterMetrics:
             registry=registry,
             multiprocess_mode="livesum",
         )
+        self.waiting_bytes = Gauge(
+            "tallystick_append_waiting_bytes",
+            "Bytes of the bodies of events accepted and not yet answered.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+
+    def hold(self, lanes: Lanes) -> None:
+        """Tell what waits."""
+        self.waiting.set(lanes.held_events)
+        self.waiting_bytes.set(lanes.held_bytes)
 
 
 class Writer:
@@ -150,7 +161,7 @@ class Writer:
         if self._accepted:
             self._metrics.accepted.inc(self._accepted)
             self._accepted = 0
-        self._metrics.waiting.set(self._lanes.held_events)
+        self._metrics.hold(self._lanes)
 
     def _wake(self, *kinds: bool) -> None:
         for patient in kinds:

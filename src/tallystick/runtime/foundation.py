@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from pydantic import SecretStr
 
+from tallystick.database.pools import pool_sizes
 from tallystick.runtime.child import Child, ChildSpec, Process
 from tallystick.runtime.firstrun import Acting, ensure_admin_token, prepare_database
 from tallystick.runtime.postgres import EmbeddedPostgres, server_settings, socket_directory
@@ -103,9 +104,8 @@ class Foundation:
 
 def connections_needed(settings: Settings, processes: int) -> int:
     """The most connections that the pools of so many processes hold together, and some for commands."""
-    database = settings.database
-    pools = database.writer_connections + database.reader_connections + 2 * database.control_connections
-    return processes * pools + 10
+    pools = sum(pool_sizes(settings.database).values())
+    return processes * (settings.database.writer_connections + pools) + 10
 
 
 def embedded_url(given: Settings, ground: Ground) -> str | None:

@@ -86,3 +86,11 @@ def test_a_password_that_is_not_escaped_is_told_and_not_repeated(password: str) 
 )
 def test_other_urls_stay_as_they_are(url: str) -> None:
     assert database_url(DatabaseSettings(url=SecretStr(url))) == url
+
+
+@pytest.mark.parametrize("mode", ["sometimes", "Require"])
+def test_a_way_of_tls_that_there_is_not_is_told_before_anything_connects(mode: str) -> None:
+    given = DatabaseSettings(url=SecretStr(f"postgresql://owner:s3cret@db.example.com/tallystick?sslmode={mode}&a=b"))
+    with pytest.raises(ConfigurationError, match=r"`sslmode` must be one of allow, disable, .*, verify-full") as caught:
+        database_url(given)
+    assert "s3cret" not in str(caught.value)
