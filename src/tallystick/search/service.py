@@ -172,11 +172,9 @@ def _judge(listing: ListQuery, narrowing: Node) -> Predicate | None:
 
 def _merge(hits: Iterable[Hit], tail: list[Prepared], request: SearchRequest) -> list[Hit]:
     """The first places in order out of the index and the tail."""
-    fresh = [
-        Hit(document.seq, document.received_us, document.occurred_us)
-        for document in sift(request.query, tail)
-        if request.reaches(document.occurred_us, document.seq)
-    ]
+    if request.after is not None:  # first, since behind a cursor there is mostly nothing so new
+        tail = [document for document in tail if request.reaches(document.occurred_us, document.seq)]
+    fresh = [Hit(document.seq, document.received_us, document.occurred_us) for document in sift(request.query, tail)]
     merged = [*hits, *fresh]
     request.sort(merged)
     return merged[: request.limit]
