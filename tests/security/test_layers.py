@@ -93,9 +93,9 @@ class OneLog(Database):
     log: ClassVar[int]
 
     @asynccontextmanager
-    async def log_session(self, log_id: int) -> AsyncGenerator[Session]:
+    async def log_session(self, log_id: int, snapshot: str | None = None) -> AsyncGenerator[Session]:
         del log_id
-        async with super().log_session(self.log) as session:
+        async with super().log_session(self.log, snapshot) as session:
             yield session
 
     async def log_fetch(self, function: LogFunction, log_id: int, *arguments: object) -> list[asyncpg.Record]:
