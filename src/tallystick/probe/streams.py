@@ -65,14 +65,15 @@ async def attempt(url: str, asked: Ask, token: str | None, way: str, patience: f
 
 async def received_until(stream: ClientConnection, word: str, patience: float) -> tuple[bytes, bool]:
     """Everything that a stream sends until a word is in it, and whether that came in time."""
-    received = b""
+    received = bytearray()
     with suppress(TimeoutError, ConnectionClosed):
         async with asyncio.timeout(patience):
             while len(received) < _MOST_BYTES:
-                received += _bytes(await stream.recv())
-                if holds(received, word):
-                    return received, True
-    return received, False
+                frame = _bytes(await stream.recv())
+                received += frame
+                if holds(frame, word):  # events are whole in a frame, and all that came may be much
+                    return bytes(received), True
+    return bytes(received), False
 
 
 def _bytes(frame: str | bytes) -> bytes:
