@@ -69,7 +69,8 @@ async def job_ended(door: Door, job_id: str) -> str:
     async with asyncio.timeout(DEADLINE):
         while True:
             job = await door.client.get(f"/api/v1/jobs/{job_id}", headers=door.bearer())
-            if (state := job.json()["state"]) not in ("queued", "running"):
+            # On a machine that stood still it is 503 for a moment: what is known of tenants is too old then.
+            if job.status_code != 503 and (state := job.json()["state"]) not in ("queued", "running"):
                 return state
             await asyncio.sleep(0.05)
 

@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
-from typing import Final
+from typing import Final, Self
 from urllib.parse import urlencode
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -63,17 +63,42 @@ async def attempt(url: str, asked: Ask, token: str | None, way: str, patience: f
         raise UnavailableError(f"{asked.line}: {type(error).__name__}") from error
 
 
-async def received_until(stream: ClientConnection, word: str, patience: float) -> tuple[bytes, bool]:
-    """Everything that a stream sends until a word is in it, and whether that came in time."""
-    received = bytearray()
-    with suppress(TimeoutError, ConnectionClosed):
-        async with asyncio.timeout(patience):
-            while len(received) < _MOST_BYTES:
-                frame = _bytes(await stream.recv())
-                received += frame
-                if holds(frame, word):  # events are whole in a frame, and all that came may be much
-                    return bytes(received), True
-    return bytes(received), False
+class Listener:
+    """Takes in all that a stream sends until a word is in it; one that is read late is cut off as too slow.
+
+    Args:
+        stream: Open.
+        word: What ends it; it stands whole in one frame.
+    """
+
+    def __init__(self, stream: ClientConnection, word: str) -> None:
+        self._stream = stream
+        self._word = word
+        self._received = bytearray()
+        self._found = False
+        self._listening: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._listening = asyncio.create_task(self._listen())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._listening is not None:
+            self._listening.cancel()
+            await asyncio.gather(self._listening, return_exceptions=True)
+
+    async def heard(self, patience: float) -> tuple[bytes, bool]:
+        """Everything that came, and whether the word was in it, once it is or the seconds from now on are over."""
+        if self._listening is not None:
+            await asyncio.wait([self._listening], timeout=patience)
+        return bytes(self._received), self._found
+
+    async def _listen(self) -> None:
+        with suppress(ConnectionClosed):
+            while not self._found and len(self._received) < _MOST_BYTES:
+                frame = _bytes(await self._stream.recv())
+                self._received += frame
+                self._found = holds(frame, self._word)
 
 
 def _bytes(frame: str | bytes) -> bytes:

@@ -14,7 +14,7 @@ from tallystick.probe.asking import Asker
 from tallystick.probe.callers import NOBODY, Tokens
 from tallystick.probe.model import Answer, Ask, Caller, Canary, Finding, Kind, Ledger, ask, new_word
 from tallystick.probe.recipes import Streamed
-from tallystick.probe.streams import STREAM, WAYS, attempt, opened, received_until
+from tallystick.probe.streams import STREAM, WAYS, Listener, attempt, opened
 
 _CLOSED_TO_IT: Final = (401, 403)
 
@@ -73,22 +73,25 @@ class Watching:
         theirs, ours = new_word(), new_word()
         own = self._asked(tenant_id)
         async with AsyncExitStack() as stack:
-            streams = {each: await stack.enter_async_context(self._maybe(each, own)) for each in callers}
+            listeners: dict[Caller, Listener] = {}
+            for each in callers:
+                if (stream := await stack.enter_async_context(self._maybe(each, own))) is not None:
+                    listeners[each] = await stack.enter_async_context(Listener(stream, ours))
             owner = self._tokens.owner(self._victim)
             watched = await stack.enter_async_context(self._opened(self._asked(self._victim.tenant_id), owner))
+            control = await stack.enter_async_context(Listener(watched, theirs))
             await self._grow(self._victim.tenant_id, owner, theirs)
             # The positive control: whoever may see it has it.
-            if not (await received_until(watched, theirs, self._asker.patience))[1]:
+            if not (await control.heard(self._asker.patience))[1]:
                 raise UnavailableError("the owner's own stream did not bring what was stored")
             self._ledger.controls[self._operation] += 1
             await self._grow(tenant_id, self._tokens.owner(self._tokens.canary(tenant_id)), ours)
-            seen = [self._see(caller, stream, theirs, ours) for caller, stream in streams.items() if stream is not None]
-            await asyncio.gather(*seen)
+            await asyncio.gather(*(self._see(caller, heard, theirs) for caller, heard in listeners.items()))
 
-    async def _see(self, caller: Caller, stream: ClientConnection, theirs: str, ours: str) -> None:
+    async def _see(self, caller: Caller, listener: Listener, theirs: str) -> None:
         own = self._asked(caller.tenant_id)
         self._ledger.attempts[self._operation] += 1
-        received, whole = await received_until(stream, ours, self._asker.patience)
+        received, whole = await listener.heard(self._asker.patience)
         if fault := judging.fault_of_content(Answer(101, received), own, {*self._markers, theirs}):
             self._find(Kind.LEAK, caller.name, own, fault)
         elif not whole:
