@@ -77,7 +77,7 @@ def test_every_answer_is_as_described(
     if operation_id == "append_events":
         excluded.append(negative_data_rejection)  # with `on_error=skip` a bad event is no error
 
-    @profile(max_examples=20, deadline=None, suppress_health_check=list[Any](HealthCheck), database=None)
+    @profile(max_examples=40, deadline=None, suppress_health_check=list[Any](HealthCheck), database=None)
     @given(case=operation.as_strategy(generation_mode=mode))
     def knock(case: Any) -> None:
         if mode is VALID:
