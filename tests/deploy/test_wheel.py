@@ -47,7 +47,8 @@ _UV = Path(sys.prefix) / "tools" / "bin" / "uv"
 
 IMAGE: Final = os.environ.get("TALLYSTICK_TEST_IMAGE")
 ENGINE: Final = os.environ.get("TALLYSTICK_TEST_ENGINE", "docker").split()
-_HOME: Final = "/var/lib/tallystick"
+_CLOSED: Final = {"tmpfs": "--tmpfs", "cap_drop": "--cap-drop", "security_opt": "--security-opt"}
+"""What closes a container, in `compose.yaml` and as an option of the engine."""
 
 
 def run(*command: str | Path, **options: Any) -> str:
@@ -217,12 +218,14 @@ class Containers(Host):
     def prepared(self, environment: Mapping[str, str], *command: str) -> dict[str, Any]:
         """See `Host`."""
         assert IMAGE is not None
-        variables = (part for name in environment for part in ("--env", name))
-        places = (f"{self.home}:{_HOME}", f"{self.secrets}:{self.secrets}:ro")
-        volumes = (part for place in places for part in ("--volume", place))
-        closed = ("--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")  # noqa: S108
+        service = services()["api-1"]  # all of ours are closed alike
+        assert service["read_only"]
+        closed = [f"{option}={value}" for name, option in _CLOSED.items() for value in service[name]]
+        volumes = [f"{self.home}:{image_environment()['TALLYSTICK_HOME']}", f"{self.secrets}:{self.secrets}:ro"]
+        mounted = [f"--volume={volume}" for volume in volumes]
+        variables = [f"--env={name}" for name in environment]
         name, *arguments = command
-        options = (*closed, "--init", "--network", "host", *volumes, *variables, "--entrypoint", name)
+        options = ("--read-only", *closed, "--init", "--network=host", *mounted, *variables, f"--entrypoint={name}")
         return {"args": [*ENGINE, "run", "--rm", *options, IMAGE, *arguments], "env": {**os.environ, **environment}}
 
 
