@@ -5,6 +5,7 @@ from typing import Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tallystick.api.middleware import known_method
+from tallystick.auth.headers import header_of
 from tallystick.tracing import Tracing
 
 _UNTOLD: Final = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -42,7 +43,7 @@ class TracedRequests:
 
         method = "HEAD" if scope["state"]["head"] else known_method(scope["method"])
         told = {"http.request.method": method, "tallystick.request.id": scope["state"]["correlation_id"]}
-        asked_by, believed = _traceparent(scope), scope["state"]["from_proxy"]
+        asked_by, believed = header_of(scope, b"traceparent"), scope["state"]["from_proxy"]
         with self._tracing.span(method, told, kind="server", parent=asked_by, believed=believed) as span:
             try:
                 await self._app(scope, receive, respond)
@@ -55,10 +56,3 @@ class TracedRequests:
                     span.tell({"http.response.status_code": status})
                 if status >= _FAILED:
                     span.fail(str(status))
-
-
-def _traceparent(scope: Scope) -> str | None:
-    for name, value in scope["headers"]:
-        if name == b"traceparent":
-            return bytes(value).decode("latin-1")
-    return None

@@ -207,7 +207,7 @@ def _require_scope(principal: Principal, permission: Permission) -> None:
 
 
 def _bearer_token(request: HTTPConnection) -> str:
-    values = headers_of(request, b"authorization")
+    values = headers_of(request.scope, b"authorization")
     if not values:
         raise challenge(None)
     if len(values) > 1:

@@ -3,17 +3,17 @@
 Starlette's mapping makes an object for each request, and an exception for each header that is not there.
 """
 
-from starlette.requests import HTTPConnection
+from starlette.types import Scope
 
 
-def header_of(request: HTTPConnection, name: bytes) -> str | None:
+def header_of(scope: Scope, name: bytes) -> str | None:
     """The first header of a name in lower case, or None."""
-    for key, value in request.scope["headers"]:
+    for key, value in scope["headers"]:
         if key == name:
             return value.decode("latin-1")
     return None
 
 
-def headers_of(request: HTTPConnection, name: bytes) -> list[str]:
+def headers_of(scope: Scope, name: bytes) -> list[str]:
     """All headers of a name in lower case, in their order."""
-    return [value.decode("latin-1") for key, value in request.scope["headers"] if key == name]
+    return [value.decode("latin-1") for key, value in scope["headers"] if key == name]

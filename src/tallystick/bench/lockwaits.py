@@ -7,7 +7,7 @@ from typing import Final
 
 import asyncpg
 
-LOOK_SECONDS: Final = 0.005
+_LOOK_SECONDS: Final = 0.005
 """A wait is seen this much shorter than it was, at most, and not at all where it was shorter."""
 
 _LONGEST: Final = """
@@ -56,4 +56,4 @@ async def _look(connection: "asyncpg.Connection[asyncpg.Record]", waits: LockWai
     while True:
         waits.longest = max(waits.longest, await connection.fetchval(_LONGEST))
         waits.looks += 1
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(_LOOK_SECONDS)

@@ -54,7 +54,7 @@ def form_of(request: Request, *, allowed: tuple[Form, ...]) -> Form:
     Raises:
         UnsupportedMediaError: It is none of those allowed, or not UTF-8.
     """
-    content_type = header_of(request, b"content-type")
+    content_type = header_of(request.scope, b"content-type")
     media, _, parameters = ("application/json" if content_type is None else content_type).partition(";")
     form = _FORMS.get(media.strip().lower())
     if form is None or form not in allowed:
@@ -175,7 +175,7 @@ async def read_body(request: Request, limit: int, seconds: float) -> bytes:
 
 async def _receive(request: Request, body: Body, seconds: float, take: Callable[[int], None]) -> None:
     """Fill the body; `take` is told its size as it grows."""
-    expand = _decompressor(header_of(request, b"content-encoding") or "")
+    expand = _decompressor(header_of(request.scope, b"content-encoding") or "")
     try:
         async with asyncio.timeout(seconds):
             await _fill(request, body, expand, take)

@@ -305,7 +305,7 @@ def _skips(request: Request) -> bool:
 
 
 async def _request_key(request: Request, principal: Principal, operation: str, body: bytes) -> RequestKey | None:
-    header = header_of(request, b"idempotency-key")
+    header = header_of(request.scope, b"idempotency-key")
     if header is None:
         return None
     match = _KEY.fullmatch(header)

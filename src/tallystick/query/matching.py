@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
+from tallystick.query.joining import every, some
 from tallystick.query.terms import (
     AllOf,
     AnyOf,
@@ -77,9 +78,9 @@ def compile_terms(query: TermQuery) -> Matcher:  # noqa: PLR0911  # one for each
                 (from_us is None or document.occurred_us >= from_us) and (to_us is None or document.occurred_us < to_us)
             )
         case AllOf(parts):
-            return _all(tuple(map(compile_terms, parts)))
+            return every(tuple(map(compile_terms, parts)))
         case AnyOf(parts):
-            return _any(tuple(map(compile_terms, parts)))
+            return some(tuple(map(compile_terms, parts)))
         case Without(part):
             refused = compile_terms(part)
             return lambda document: not refused(document)
@@ -95,26 +96,6 @@ def sift(query: TermQuery, documents: list[Prepared]) -> list[Prepared]:
     for part in query.parts:
         documents = sift(part, documents)
     return documents
-
-
-def _all(parts: tuple[Matcher, ...]) -> Matcher:
-    def matches(document: Prepared) -> bool:
-        for part in parts:  # noqa: SIM110  # a generator for each document costs more than the comparisons
-            if not part(document):
-                return False
-        return True
-
-    return matches
-
-
-def _any(parts: tuple[Matcher, ...]) -> Matcher:
-    def matches(document: Prepared) -> bool:
-        for part in parts:  # noqa: SIM110  # as above
-            if part(document):
-                return True
-        return False
-
-    return matches
 
 
 def _has_any(terms: tuple[str, ...]) -> Matcher:

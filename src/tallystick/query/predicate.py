@@ -22,6 +22,7 @@ from tallystick.query.ast import (
     SeverityAtLeast,
     Words,
 )
+from tallystick.query.joining import every, some
 from tallystick.query.sealed import compact_of
 from tallystick.query.timestamps import parse_timestamp
 from tallystick.query.tokens import tokens
@@ -44,9 +45,9 @@ def compile_predicate(node: Node) -> Predicate:  # noqa: C901, PLR0911  # one fo
         case Everything():
             return lambda _: True
         case And(parts):
-            return _all(tuple(map(compile_predicate, parts)))
+            return every(tuple(map(compile_predicate, parts)))
         case Or(parts):
-            return _any(tuple(map(compile_predicate, parts)))
+            return some(tuple(map(compile_predicate, parts)))
         case Not(part):
             refused = compile_predicate(part)
             return lambda body: not refused(body)
@@ -66,26 +67,6 @@ def compile_predicate(node: Node) -> Predicate:  # noqa: C901, PLR0911  # one fo
             return lambda body: any(value is not None for value in _at(body, path))
         case OccurredBetween(from_us, to_us):
             return _occurred(from_us, to_us)
-
-
-def _all(parts: tuple[Predicate, ...]) -> Predicate:
-    def matches(body: Mapping[str, object]) -> bool:
-        for part in parts:  # noqa: SIM110  # a generator for each event costs more than the comparisons
-            if not part(body):
-                return False
-        return True
-
-    return matches
-
-
-def _any(parts: tuple[Predicate, ...]) -> Predicate:
-    def matches(body: Mapping[str, object]) -> bool:
-        for part in parts:  # noqa: SIM110  # as above
-            if part(body):
-                return True
-        return False
-
-    return matches
 
 
 def _one_of(field: str, values: frozenset[str]) -> Predicate:

@@ -10,7 +10,7 @@ from typing import Final
 from tallystick.errors import OverloadedError
 from tallystick.ports import CountRequest, Counts, EventCounter
 from tallystick.query.facets import Facet
-from tallystick.query.matching import Prepared, compile_terms
+from tallystick.query.matching import Prepared, sift
 from tallystick.query.ranking import Ranking, merge, ranking_of, top
 from tallystick.search.damage import ReportDamage, damage_reported
 from tallystick.search.tail import Tails
@@ -61,8 +61,7 @@ class CountService:
         if not tail.complete or not tail.documents:
             through = indexed.through if not tail.complete else max(indexed.through, head)
             return Counts(indexed.total, indexed.rankings, indexed.buckets, through)
-        matches = compile_terms(request.query)
-        fresh = [document for document in tail.documents if matches(document)]
+        fresh = sift(request.query, tail.documents)
         rankings: dict[Facet, Ranking] = {
             facet: merge([ranking, ranking_of(map(attrgetter(facet), fresh))])
             for facet, ranking in indexed.rankings.items()
