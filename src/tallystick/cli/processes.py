@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 from typing import Annotated, Literal
 
 import typer
@@ -14,6 +13,7 @@ from tallystick.cli.reading import load_settings
 from tallystick.cli.terminal import announcer, fetch_display, reporter
 from tallystick.database.migrate import Migration, migrate
 from tallystick.database.outage import as_database_down
+from tallystick.runtime.courtesy import stand_back
 from tallystick.runtime.logging import configure_logging
 from tallystick.runtime.servers.standins import StandIn
 from tallystick.runtime.serving import open_socket, serve
@@ -33,9 +33,6 @@ Queue = Annotated[
         help="Queue; a local ElasticMQ, which speaks SQS, is run unless TALLYSTICK_QUEUE__ENDPOINT names one."
     ),
 ]
-_COURTESY = 5
-"""How far the worker of `up` stands back for requests when both want the same core (see ``nice(2)``)."""
-
 Socket = Annotated[int | None, typer.Option("--socket", hidden=True, help="Listening socket that was inherited.")]
 
 
@@ -83,7 +80,7 @@ def worker_command(*, watch: Watch = None, as_json: AsJson = False) -> None:
     """Run the worker: it keeps the search index and the partitions, and runs jobs."""
     settings = _with_logs(load_settings(), as_json=as_json)
     if watch is not None:
-        os.nice(_COURTESY)
+        stand_back()
     uvloop.run(_work(settings, watch))
 
 
