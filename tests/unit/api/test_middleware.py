@@ -1,12 +1,14 @@
 import asyncio
 import contextlib
+import gc
+import weakref
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.testing import capture_logs
@@ -218,3 +220,21 @@ async def test_other_kinds_of_connection_pass_through() -> None:
 
     await Edge(app, HttpMetrics(CollectorRegistry()), 10)({"type": "lifespan"}, nothing, nothing)
     assert seen == ["lifespan"]
+
+
+def test_nothing_of_a_request_waits_for_the_collector_of_garbage() -> None:
+    """A collector that has much to free stops the process for as long as dozens of requests take."""
+    left: list[weakref.ref[Request]] = []
+
+    async def knows_its_request(scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive, send)
+        scope["state"]["record"] = request.headers, request
+        left.append(weakref.ref(request))
+        await hello(scope, receive, send)
+
+    gc.disable()
+    try:
+        asyncio.run(call(knows_its_request))
+        assert [request() for request in left] == [None]
+    finally:
+        gc.enable()
