@@ -3,8 +3,8 @@
 One pure ASGI layer, the outermost, since each layer costs every request a call and a closure.
 """
 
+import random
 import re
-import secrets
 from collections.abc import Iterable
 from time import perf_counter
 from typing import Any, TypeAlias
@@ -21,6 +21,7 @@ from tallystick.runtime.logging import REQUEST_ID
 
 Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
 
+_numbers = random.Random()  # noqa: S311  # an id is to be unlike others, not hard to guess: a client may choose its own
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 _TRACEPARENT = re.compile(rb"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _AMAZON_ROOT = re.compile(rb"(?:^|;) *Root=(1-[0-9a-f]{8}-[0-9a-f]{24})(?:;|$)")
@@ -54,7 +55,7 @@ def correlation_id(request_id: bytes | None, traceparent: bytes | None, amazon: 
         return match[1].decode("ascii")
     if amazon is not None and (match := _AMAZON_ROOT.search(amazon)):
         return match[1].decode("ascii")
-    return secrets.token_hex(16)
+    return f"{_numbers.getrandbits(128):032x}"
 
 
 def known_method(method: str) -> str:

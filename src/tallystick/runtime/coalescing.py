@@ -8,6 +8,7 @@ import asyncio
 from typing import Any, Final, cast
 
 from tallystick.export.response import ABORT
+from tallystick.log.intake import WHOLE
 from tallystick.runtime.heads import HeadBoundProtocol
 
 _MOST_HELD: Final = 64 * 1024
@@ -62,6 +63,8 @@ class CoalescingTransport:
 class CoalescingProtocol(HeadBoundProtocol):
     """Uvicorn's HTTP/1.1 protocol over a transport that writes once per round."""
 
+    _extensions: dict[str, dict[object, object]]
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Begin a connection."""
         wrapped = CoalescingTransport(transport, asyncio.get_running_loop())
@@ -70,4 +73,10 @@ class CoalescingProtocol(HeadBoundProtocol):
     def on_message_begin(self) -> None:
         """Begin a request, whose application may break the connection off (see `ABORT`)."""
         super().on_message_begin()
-        self.scope["extensions"] = {ABORT: {"now": self.transport.abort}}
+        self._extensions = {ABORT: {"now": self.transport.abort}}
+        self.scope["extensions"] = self._extensions
+
+    def on_message_complete(self) -> None:
+        """End a request. Most end in the piece that they begin in, before their application runs (see `WHOLE`)."""
+        self._extensions[WHOLE] = {}
+        super().on_message_complete()

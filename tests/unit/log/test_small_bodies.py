@@ -7,7 +7,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
 from tallystick.errors import RequestTimeoutError
-from tallystick.log.intake import read_body
+from tallystick.log.intake import WHOLE, read_body
 
 LIMIT = 1024 * 1024
 
@@ -49,6 +49,14 @@ async def test_a_small_body_that_does_not_arrive_in_time_is_given_up() -> None:
     with pytest.raises(RequestTimeoutError):
         await read_body(sender.request(), LIMIT, 0.01)
     assert sender.given_up
+
+
+async def test_a_body_that_the_server_has_is_read_whatever_the_time() -> None:
+    sender = Sender()
+    sender.messages.put_nowait({"type": "http.request", "body": b"there"})
+    request = sender.request()
+    request.scope["extensions"] = {WHOLE: {}}
+    assert await read_body(request, LIMIT, 0) == b"there"
 
 
 async def test_who_waits_for_a_small_body_can_be_cancelled() -> None:
