@@ -14,9 +14,9 @@ from stored_events import DAY_US, Connection, Put, Row, fill_log, now_us, partit
 from tallystick.database.pools import Connection as Pooled
 from tallystick.database.pools import Database
 from tallystick.log.removal import Doomed, FollowersBehindError, OthersRemovedError
-from tallystick.log.removal_queries import Leaf, Orders, find_partitions
+from tallystick.log.removal_queries import Leaf, Orders, Partition, find_partitions, logs_in
 from tallystick.log.source import LogSource
-from tallystick.query.timestamps import moment
+from tallystick.query.timestamps import microseconds, moment
 from tallystick.stats.removal_queries import hold_cursor
 
 
@@ -64,6 +64,57 @@ async def test_killed_after_any_step_it_comes_to_the_same_end(
         log.log_id,
     )
     assert counted == 40
+
+
+async def entries_read(database: Database, owner: Connection) -> int:
+    """How many entries of the indexes of events were looked at so far, those of dead rows included."""
+    for session in (database.log_session(0), database.worker_session()):
+        async with session as connection:
+            await connection.execute("select pg_stat_force_next_flush()")
+    return await owner.fetchval(
+        "select sum(idx_tup_read)::bigint from pg_stat_user_indexes where relname like 'events\\_%'"
+    )
+
+
+async def test_whoever_looks_for_what_is_left_passes_what_is_gone(
+    database: Database, owner: Connection, tmp_path: Path
+) -> None:
+    log, _, begin = await scene(owner, days=1, a_day=2_000)
+    other = await make_log(owner)
+    await put(owner, other, [Row(microseconds(begin) + n * 1_000, microseconds(begin)) for n in range(2_000)])
+    partition = Partition("", begin, begin + timedelta(days=1))
+    orders = Orders((await make_job(owner, log.tenant_id)).id, "retention")
+    remover = make_remover(database, tmp_path, batch=500)
+    assert await remover.first_left(log.log_id) == 0
+    await all_of(remover.remove_before(log, partition.ends, orders))
+    assert await remover.first_left(log.log_id) == 2_000
+    before = await entries_read(database, owner)
+    async with database.worker_session() as connection:
+        assert await logs_in(connection, partition) == [other]
+    assert await all_of(remover.remove_before(log, partition.ends, orders)) == []
+    await all_of(remover.prepare_drop(partition, log, orders))
+    assert await entries_read(database, owner) - before < 100
+
+
+async def test_what_was_removed_amid_a_log_is_not_its_beginning(
+    database: Database, owner: Connection, tmp_path: Path
+) -> None:
+    log, events, begin = await scene(owner)
+    orders = Orders((await make_job(owner, log.tenant_id)).id, "retention")
+    remover = make_remover(database, tmp_path)
+    await all_of(
+        remover.remove(log, [Leaf(n, moment(events[n].received_us), events[n].leaf_hash) for n in (5, 6, 9)], orders)
+    )
+    assert await remover.first_left(log.log_id) == 0
+    await all_of(
+        remover.remove(log, [Leaf(n, moment(events[n].received_us), events[n].leaf_hash) for n in range(5)], orders)
+    )
+    assert await remover.first_left(log.log_id) == 7
+    assert (
+        sum(step.events for step in await all_of(remover.remove_before(log, begin + timedelta(days=1), orders))) == 12
+    )
+    assert await remover.first_left(log.log_id) == 20
+    assert await left(owner, log.log_id) == list(range(20, 60))
 
 
 async def test_nothing_goes_before_every_follower_has_passed_it(

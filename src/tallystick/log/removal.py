@@ -134,7 +134,7 @@ class Remover:
             DatabaseDownError: PostgreSQL does not answer.
             ObjectsDownError: The object store does not answer.
         """
-        after, since = -1, BEGINNING
+        after, since = await self.first_left(log.log_id) - 1, BEGINNING
         while True:
             async with self._database.log_session(log.log_id) as connection:
                 leaves = await queries.arrived_before(connection, after, since, before, PORTION_EVENTS)
@@ -145,6 +145,15 @@ class Remover:
                 if step.through is not None:
                     after = step.through
             since = leaves[-1].received_at if after == leaves[-1].seq else since
+
+    async def first_left(self, log_id: int) -> int:
+        """The seq before which all of a log is removed; 0 where nothing is.
+
+        Raises:
+            DatabaseDownError: PostgreSQL does not answer.
+        """
+        async with self._database.worker_session() as connection:
+            return await queries.first_left(connection, log_id)
 
     async def _passed(self, log: Doomed, leaves: list[Leaf]) -> list[Leaf]:
         """Those of some events that all followers have passed."""
@@ -227,7 +236,7 @@ class Remover:
         self, partition: Partition, log_id: int, runs: list[tuple[int, int]]
     ) -> AsyncGenerator[bytes]:
         yield write_header(log_id)
-        after = -1
+        after = await self.first_left(log_id) - 1
         while True:
             async with self._database.log_session(log_id) as connection:
                 leaves = await queries.arrived_before(

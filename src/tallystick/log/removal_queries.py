@@ -65,6 +65,15 @@ async def arrived_before(
     return [Leaf(*record) for record in records]
 
 
+async def first_left(connection: Connection, log_id: int) -> int:
+    """The seq before which all of a log is removed; 0 where nothing is.
+
+    Whoever looks for what is left begins there: the index still leads to what was removed, and until that is vacuumed
+    each of its entries costs a look at the table.
+    """
+    return await connection.fetchval("select tallystick.first_left($1)", log_id)
+
+
 async def passed_by(connection: Connection, log_id: int, followers: Sequence[str]) -> int:
     """The last seq that all of some followers have handled; -1 for none."""
     return await connection.fetchval(

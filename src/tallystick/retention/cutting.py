@@ -91,8 +91,9 @@ class Cutter:
 
     async def _first_day(self, plan: Plan, before: datetime) -> date | None:
         """The day on which the first event arrived that the log still has from before a moment."""
+        after = await self._remover.first_left(plan.log_id) - 1
         async with self._database.log_session(plan.log_id) as connection:
-            some = await removal_queries.arrived_before(connection, -1, BEGINNING, before, 1)
+            some = await removal_queries.arrived_before(connection, after, BEGINNING, before, 1)
         return some[0].received_at.astimezone(UTC).date() if some else None
 
 

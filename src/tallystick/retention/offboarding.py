@@ -254,8 +254,10 @@ class Offboarding:
 
     async def _first(self, log: LogHead) -> removal_queries.Leaf | None:
         """The first event that a log still has."""
+        async with self._database.worker_session() as connection:
+            after = await removal_queries.first_left(connection, log.id) - 1
         async with self._database.log_session(log.id) as connection:
-            found = await removal_queries.arrived_before(connection, -1, BEGINNING, _FUTURE, 1)
+            found = await removal_queries.arrived_before(connection, after, BEGINNING, _FUTURE, 1)
         return next(iter(found), None)
 
 
