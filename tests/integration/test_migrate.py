@@ -33,7 +33,7 @@ from tallystick.settings import DatabaseSettings
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
-VERSIONS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18]
+VERSIONS = list(range(1, 21))
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ def test_timescaledb_changes_the_log_and_how_parts_of_it_go_alone() -> None:
     plain, hyper = migrations(timescaledb=False), migrations(timescaledb=True)
 
     assert [(one.version, one.name) for one in plain] == [(one.version, one.name) for one in hyper]
-    assert [one.version for one, other in zip(plain, hyper, strict=True) if one.sql != other.sql] == [2, 15, 17]
+    assert [one.version for one, other in zip(plain, hyper, strict=True) if one.sql != other.sql] == [2, 15, 17, 20]
     assert [one.version for one in plain if "timescaledb" in one.sql.lower()] == []
 
 
@@ -228,6 +228,15 @@ async def test_partitions_meet_without_a_gap(owner: Connection) -> None:
     edges = [row["bound"].removeprefix("FOR VALUES FROM (").removesuffix(")").split(") TO (") for row in bounds]
     assert len(edges) >= 4
     assert [upper for _, upper in edges[:-1]] == [lower for lower, _ in edges[1:]]
+
+
+async def test_partitions_are_vacuumed_before_a_fifth_of_them_is_dead(owner: Connection) -> None:
+    await owner.execute("select tallystick.make_event_partitions('day', now() + interval '100 days')")
+    options = await owner.fetch(
+        "select reloptions from pg_class where relispartition and relname like 'events_2%' and relkind = 'r'"
+    )
+    assert len(options) > 4
+    assert {tuple(row["reloptions"]) for row in options} == {("autovacuum_vacuum_scale_factor=0.02",)}
 
 
 @pytest.mark.parametrize(("span", "days"), [("year", 1), ("day", 800)])

@@ -69,11 +69,11 @@ async def get(door: Door, path: str, /, **query: str) -> Any:
 
 
 async def until(door: Door, path: str, condition: Callable[[Any], bool], /, **query: str) -> Any:
-    """Look until something holds of an answer."""
+    """Look until something holds of an answer, again after each 503: it says to ask again, and waits are short here."""
     async with asyncio.timeout(DEADLINE):
         while True:
             answer = await get(door, path, **query)
-            if condition(answer):
+            if answer.status_code != 503 and condition(answer):
                 return answer
             await asyncio.sleep(0.05)
 

@@ -37,3 +37,10 @@ async def test_a_statement_out_of_turn_is_a_fault_of_ours(owner: Connection) -> 
     with pytest.raises(asyncpg.ObjectNotInPrerequisiteStateError):
         async with as_database_down():
             await owner.fetchval("select currval('tallystick.fresh')")
+
+
+async def test_a_statement_that_takes_too_long_is_told_apart(owner: Connection) -> None:
+    await owner.execute("set statement_timeout = '20ms'")
+    with pytest.raises(DatabaseDownError, match=r"longer over a statement than it may"):
+        async with as_database_down():
+            await owner.execute("select pg_sleep(20)")

@@ -25,6 +25,7 @@ OUTAGES: tuple[type[BaseException], ...] = (
 )
 """What a caller may answer with 503: no connection, shutdown, timeouts, a full disk, I/O errors, a standby."""
 
+_SLOW = "the database took longer over a statement than it may (`database.statement_timeout`)"
 _UNTRUSTED = "the database shows a certificate that does not hold (`sslrootcert` in its URL names the authority)"
 
 
@@ -50,5 +51,10 @@ async def as_database_down() -> AsyncGenerator[None]:
         with as_lost_connection():
             yield
     except OUTAGES as error:
-        told = _UNTRUSTED if isinstance(error, ssl.SSLError) else "the database does not answer"
-        raise DatabaseDownError(f"{told}; nothing was changed, so try again", retry_after=2) from error
+        raise DatabaseDownError(f"{_told(error)}; nothing was changed, so try again", retry_after=2) from error
+
+
+def _told(error: BaseException) -> str:
+    if isinstance(error, ssl.SSLError):
+        return _UNTRUSTED
+    return _SLOW if isinstance(error, asyncpg.QueryCanceledError) else "the database does not answer"
