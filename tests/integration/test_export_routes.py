@@ -14,7 +14,7 @@ from doors import Door, open_door
 from factories import event, scattered
 from tallystick.errors import OverloadedError
 from tallystick.export.columns import DEFAULT_COLUMNS
-from tallystick.log.lines import PAGE_EVENTS
+from tallystick.log.lines import Pace
 from tallystick.settings import Settings
 from working import hurried, working
 
@@ -83,10 +83,10 @@ async def test_an_empty_log_is_an_empty_export(door: Door) -> None:
 
 
 @pytest.mark.parametrize("selection", [{}, {"action": "a1"}])
-async def test_more_than_a_page_is_exported_whole(door: Door, selection: dict[str, str]) -> None:
-    await append(door, *(event(action="a1", metadata={"n": n}) for n in range(PAGE_EVENTS + 1200)))
+async def test_more_than_a_stretch_is_exported_whole(door: Door, selection: dict[str, str]) -> None:
+    await append(door, *(event(action="a1", metadata={"n": n}) for n in range(Pace().first + 200)))
     answer = await export(door, **selection)
-    assert seqs_of(answer) == list(range(PAGE_EVENTS + 1200))
+    assert seqs_of(answer) == list(range(Pace().first + 200))
 
 
 @pytest.mark.parametrize("selection", [{}, {"min_severity": "INFO"}])

@@ -155,6 +155,13 @@ async def _nothing_to_reset(_: OwnConnection) -> None:
     """All that a session sets is set for its transaction, so the round trip of a reset is saved."""
 
 
+def _is_open(connection: Connection) -> bool:
+    try:
+        return not connection.is_closed()
+    except asyncpg.InterfaceError:  # it was closed, and so given back
+        return False
+
+
 _WORKER_CONNECTIONS: Final = 8
 """Followers and jobs hold some while they write, and leases must be kept meanwhile."""
 
@@ -225,15 +232,13 @@ def open_log(log_id: int, snapshot: str | None = None) -> str:
     )
 
 
-LogFunction: TypeAlias = Literal["read_places", "read_stretch", "measure_lines", "read_lines"]
+LogFunction: TypeAlias = Literal["read_places", "read_stretch"]
 
 _ONE_TRIP: Final[Mapping[LogFunction, str]] = {
     # Without the moments, which who asks knows: to write and read them took the client longer than all else of a page.
     "read_places": "select seq, leaf_hash, body from tallystick.read_places($1, $2, array("
     "select timestamptz 'epoch' + us * interval '1 microsecond' from unnest($3::bigint[]) as us))",
     "read_stretch": "select * from tallystick.read_stretch($1, $2, $3, $4, $5)",
-    "measure_lines": "select * from tallystick.measure_lines($1, $2, $3, $4, $5, $6, $7)",
-    "read_lines": "select * from tallystick.read_lines($1, $2, $3, $4, $5, $6)",
 }
 
 
@@ -345,7 +350,7 @@ class Database:
             try:
                 yield connection
             finally:
-                if not connection.is_closed():
+                if _is_open(connection):
                     await connection.execute("rollback")
 
     @asynccontextmanager
@@ -359,7 +364,7 @@ class Database:
             yield connection
 
     async def log_fetch(self, function: LogFunction, log_id: int, *arguments: object) -> "list[asyncpg.Record]":
-        """Call a function that reads one log's views in one round trip (see ``migrations``, 0007 and 0008).
+        """Call a function that reads one log's views in one round trip (see ``migrations``, 0007).
 
         Raises:
             DatabaseDownError: No connection within the time limit, or it was lost.

@@ -31,7 +31,7 @@ _ROW_BYTES: Final = 64 * 1024
 
 
 class Layout(Protocol):
-    """Writes pages of events, each one event a line with no break after the last, one after the other."""
+    """Writes pages of events, each event a line, one after the other."""
 
     def begin(self) -> bytes:
         """What comes before all."""
@@ -69,7 +69,7 @@ class _LinesLayout:
         return b""
 
     def page(self, lines: bytes) -> Iterator[bytes]:
-        yield lines + b"\n"
+        yield lines
 
     def end(self) -> bytes:
         return b""
@@ -86,7 +86,7 @@ class _DocumentLayout:
     def page(self, lines: bytes) -> Iterator[bytes]:
         comma = b"," if self._started else b""
         self._started = True
-        yield comma + lines.replace(b"\n", b",")  # within a line every break is escaped
+        yield comma + lines[:-1].replace(b"\n", b",")  # within a line every break is escaped
 
     def end(self) -> bytes:
         return b"]}\n"
@@ -103,7 +103,7 @@ class _TableLayout:
     def page(self, lines: bytes) -> Iterator[bytes]:
         part: list[bytes] = []
         size = 0
-        for event in lines.split(b"\n"):
+        for event in lines[:-1].split(b"\n"):
             part.append(event)
             size += len(event)
             if len(part) >= _ROWS or size >= _ROW_BYTES:

@@ -1,26 +1,23 @@
-"""Reads exports page by page, each page a short transaction: a slow client holds no snapshot of the database."""
+"""Reads exports piece by piece, in short transactions: a slow client holds no snapshot of the database."""
 
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from time import monotonic
-from typing import Final, cast
-
-import orjson
+from typing import Final
 
 from tallystick.database.pools import Database
 from tallystick.errors import Flaw, GoneError, InvalidError, NotFoundError, SearchDownError
 from tallystick.export.admission import Admission
 from tallystick.export.formats import Layout, layout
 from tallystick.export.model import ExportQuery
-from tallystick.log.lines import Extent, Place, occurred_before, read_lines
+from tallystick.log.lines import Extent, Place, count_lines, occurred_before, place_of, read_lines
 from tallystick.log.query_string import refuse
 from tallystick.log.reader import MAX_LIMIT, LogReader, answer_of
 from tallystick.log.source import LogSource
 from tallystick.log.turns import give_way
 from tallystick.query.ast import Everything, Node, conjunction
-from tallystick.query.timestamps import parse_timestamp
 from tallystick.search.model import SearchQuery
 from tallystick.search.service import SearchService
 
@@ -62,7 +59,7 @@ class Export:
             for piece in written.page(lines):
                 yield piece
                 await give_way()
-            self.events += lines.count(b"\n") + 1
+            self.events += count_lines(lines)
             lines = await anext(self._pages, b"")
         if ended := written.end():
             yield ended
@@ -149,13 +146,12 @@ class ExportService:
         except (NotFoundError, GoneError):
             flaw = Flaw("is no event of this log that you may see; start anew without it", parameter="after_id")
             raise InvalidError("the export cannot go on there", flaws=[flaw]) from None
-        event = cast("dict[str, object]", orjson.loads(found.item))
-        return parse_timestamp(str(event["timestamp"])), cast("int", event["seq"])
+        return place_of(found.item)
 
     async def _found(
         self, log_id: int, narrowing: Node, query: SearchQuery, through: int, after: Place | None
     ) -> AsyncGenerator[bytes]:
-        """Pages of what a search finds, as `read_lines` gives them."""
+        """Pieces of what a search finds, as `read_lines` gives them."""
         patient_until = monotonic()  # until it has begun, its client can be told to come again
         while True:
             found = await self._search.find(log_id, narrowing, query, after)
@@ -166,9 +162,9 @@ class ExportService:
                 await asyncio.sleep(1)
                 continue
             patient_until = monotonic() + _BEHIND_SECONDS
-            items = [answer_of(event) for event in found.events if event.seq <= through]
+            items = [answer_of(event) + b"\n" for event in found.events if event.seq <= through]
             if items:
-                yield b"\n".join(items)
+                yield b"".join(items)
             if not found.more:
                 return
             last = found.looked_at[-1]

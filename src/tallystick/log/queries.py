@@ -4,7 +4,7 @@ Every listing is one index range per partition, merged: it stops when the page i
 other way and sorts them would take seconds for the largest logs; `database.pools.open_log` excludes it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import product
@@ -217,6 +217,50 @@ async def read_stretch(
     size: int = records[0]["size"] if records else 0
     rows = tuple(StoredEvent(*tuple(record)[:-1]) for record in records[1:])
     return _chunk(rows, limit, budget), size
+
+
+_LINES: Final = """
+    select '{{"seq":' || seq || ',"leaf_hash":"' || encode(leaf_hash, 'hex') || '",' || right(body, -1)
+      from tallystick.log_events where {where} order by occurred_at, seq limit {most:d}"""
+
+
+async def copy_lines(
+    connection: Connection,
+    after: tuple[int, int] | None,
+    until_us: int | None,
+    through: int,
+    most: int,
+    take: Callable[[bytes], Coroutine[None, None, None]],
+) -> int:
+    """Copy events in order of occurrence as they are answered, each a line, in a log session; returns how many.
+
+    As CSV of one column, whose quoting characters no JSON holds (RFC 8259 §7), a value is written as it is.
+
+    Args:
+        connection: Of the session.
+        after: Occurrence in Unix microseconds and seq, exclusive; None starts.
+        until_us: Only what occurred before, in Unix microseconds, or None.
+        through: Only events up to this seq.
+        most: Most events.
+        take: Called with whole lines, and awaited before more are read. What it raises breaks the copying off, and ends
+            the connection.
+    """
+    conditions = [f"seq <= {through:d}"]
+    if after is not None:
+        occurred_at = moment(after[0])
+        conditions += [
+            f"(occurred_at, seq) > ('{occurred_at.isoformat()}', {after[1]:d})",
+            f"received_at >= '{(occurred_at - EARLIEST_ARRIVAL).isoformat()}'",
+        ]
+    if until_us is not None:
+        conditions.append(f"occurred_at < '{moment(until_us).isoformat()}'")
+    statement = _LINES.format(where=" and ".join(conditions), most=most)
+    try:
+        told = await connection.copy_from_query(statement, output=take, format="csv", delimiter="\x01", quote="\x02")
+    except BaseException:
+        connection.terminate()  # else the driver waits for ever, where the server had sent all before it was broken off
+        raise
+    return int(told.rpartition(" ")[2])
 
 
 def _chunk(rows: tuple[StoredEvent, ...], limit: int, budget: int) -> Chunk:

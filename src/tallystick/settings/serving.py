@@ -29,7 +29,7 @@ class ApiSettings(Group):
         default=2,
         ge=1,
         le=100,
-        description="Exports a process sends at once, beyond which 503: each takes up to three reader connections.",
+        description="Exports a process sends at once, beyond which 503: each takes one reader connection.",
     )
     read_timeout: Seconds = Field(
         default=60,
