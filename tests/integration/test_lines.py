@@ -13,6 +13,7 @@ from stored_events import DAY_US, Connection, Put, Row, partitions_back, put
 from tallystick.database.pools import Database
 from tallystick.errors import DatabaseDownError
 from tallystick.log.lines import Extent, Pace, occurred_before, read_lines
+from tallystick.settings import DatabaseSettings
 
 DAYS = 3
 DEADLINE = 20.0
@@ -136,10 +137,53 @@ async def test_a_database_that_ends_it_is_told(database: Database, owner: Connec
         await split(lines)
 
 
-async def test_a_process_that_ends_does_not_wait_for_it(database: Database, owner: Connection) -> None:
+@pytest.mark.parametrize("terminated", [True, False])
+async def test_a_process_that_ends_does_not_wait_for_it(
+    database: Database, owner: Connection, superuser: Connection, terminated: bool
+) -> None:
     log_id, _ = await scene(owner, 3_000, "x" * 4_000)
     lines = read_lines(database, log_id, Extent(None, None, 2_999), Pace(ahead=1))
     assert await anext(lines)
-    database.reader.terminate()
+    await until_it_waits(owner, superuser)
+    if terminated:
+        database.reader.terminate()
     async with asyncio.timeout(DEADLINE):
         await lines.aclose()
+
+
+async def until_it_waits(owner: Connection, superuser: Connection) -> None:
+    """Wait until PostgreSQL cannot send any more, so that what was read fills all there is room in."""
+    name = await owner.fetchval("select current_database()")
+    async with asyncio.timeout(DEADLINE):
+        while not await superuser.fetchval(  # noqa: ASYNC110  # a full buffer gives no signal
+            "select count(*) from pg_stat_activity where datname = $1 and usename = 'tallystick_reader'"
+            " and wait_event = 'ClientWrite'",
+            name,
+        ):
+            await asyncio.sleep(0.02)
+
+
+async def test_each_line_is_the_event_whatever_it_holds(database: Database, owner: Connection) -> None:
+    begin = await partitions_back(owner, 1)
+    log_id = await make_log(owner)
+    texts = ["\x01", "\x02", "\x02,\x01", "a\rb\nc", "\\.", '"', "\u2028", "\U0001f600", "", "y" * 250_000]
+    rows = [Row(begin + n * 1_000, begin + n * 1_000, {"message": text, text: n}) for n, text in enumerate(texts)]
+    events = await put(owner, log_id, rows)
+    for pace in (Pace(), Pace(first=1, least=1, most=1)):
+        lines = await split(read_lines(database, log_id, Extent(None, None, len(texts)), pace))
+        assert lines == lines_of(events)
+    assert [orjson.loads(line)["message"] for line in lines] == texts
+
+
+async def test_limits_of_the_database_bound_a_stretch(
+    database_settings: DatabaseSettings, owner: Connection, superuser: Connection
+) -> None:
+    log_id, events = await scene(owner, 3_000, "x" * 4_000)
+    settings = database_settings.model_copy(update={"statement_timeout": 0.6, "idle_in_transaction_timeout": 0.6})
+    async with Database.from_settings(settings) as hasty:
+        lines = read_lines(hasty, log_id, Extent(None, None, 2_999), Pace(ahead=1))
+        received = (await anext(lines)).splitlines(keepends=True)
+        await until_it_waits(owner, superuser)
+        await until_no_snapshot_is_held(owner, superuser)
+        received += await split(lines)
+    assert received == lines_of(events)

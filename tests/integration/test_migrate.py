@@ -230,13 +230,34 @@ async def test_partitions_meet_without_a_gap(owner: Connection) -> None:
     assert [upper for _, upper in edges[:-1]] == [lower for lower, _ in edges[1:]]
 
 
+async def vacuumed(owner: Connection) -> list[tuple[str, ...]]:
+    """How the partitions of events are set, but for what they have from PostgreSQL."""
+    rows = await owner.fetch(
+        "select relname, reloptions from pg_class where relispartition and relname like 'events_2%' and relkind = 'r'"
+    )
+    return [tuple(row["reloptions"] or ()) for row in rows]
+
+
 async def test_partitions_are_vacuumed_before_a_fifth_of_them_is_dead(owner: Connection) -> None:
     await owner.execute("select tallystick.make_event_partitions('day', now() + interval '100 days')")
-    options = await owner.fetch(
-        "select reloptions from pg_class where relispartition and relname like 'events_2%' and relkind = 'r'"
-    )
+    options = await vacuumed(owner)
     assert len(options) > 4
-    assert {tuple(row["reloptions"]) for row in options} == {("autovacuum_vacuum_scale_factor=0.02",)}
+    assert set(options) == {("autovacuum_vacuum_scale_factor=0.02",)}
+
+
+async def test_so_are_those_that_were_there_before(owner: Connection) -> None:
+    for row in await owner.fetch("select name from tallystick.event_partitions()"):
+        await owner.execute(f"alter table tallystick.{row['name']} reset (autovacuum_vacuum_scale_factor)")
+    assert set(await vacuumed(owner)) == {()}
+    (migration,) = [one for one in migrations(timescaledb=False) if one.name == "vacuum_what_died"]
+    await owner.execute(migration.sql)
+    assert set(await vacuumed(owner)) == {("autovacuum_vacuum_scale_factor=0.02",)}
+
+
+async def test_who_makes_partitions_waits_for_nobody_for_long(owner: Connection) -> None:
+    for function in ("make_event_partitions", "make_retry_key_partitions", "drop_old_retry_keys"):
+        config = await owner.fetchval("select proconfig from pg_proc where proname = $1", function)
+        assert "lock_timeout=200ms" in config, function
 
 
 @pytest.mark.parametrize(("span", "days"), [("year", 1), ("day", 800)])

@@ -102,18 +102,26 @@ async def test_what_was_removed_amid_a_log_is_not_its_beginning(
     log, events, begin = await scene(owner)
     orders = Orders((await make_job(owner, log.tenant_id)).id, "retention")
     remover = make_remover(database, tmp_path)
-    await all_of(
-        remover.remove(log, [Leaf(n, moment(events[n].received_us), events[n].leaf_hash) for n in (5, 6, 9)], orders)
-    )
-    assert await remover.first_left(log.log_id) == 0
-    await all_of(
-        remover.remove(log, [Leaf(n, moment(events[n].received_us), events[n].leaf_hash) for n in range(5)], orders)
-    )
-    assert await remover.first_left(log.log_id) == 7
-    assert (
-        sum(step.events for step in await all_of(remover.remove_before(log, begin + timedelta(days=1), orders))) == 12
-    )
+    leaves = [Leaf(each.seq, moment(each.received_us), each.leaf_hash) for each in events]
+    await all_of(remover.remove(log, [*leaves[:3], leaves[5]], orders))
+    assert await remover.first_left(log.log_id) == 0  # nobody says that it was a prefix
+    await all_of(remover.remove_before(log, begin + timedelta(days=1), orders))
     assert await remover.first_left(log.log_id) == 20
+    await all_of(remover.remove_before(log, begin + timedelta(hours=1), orders))
+    assert await remover.first_left(log.log_id) == 20
+    assert await left(owner, log.log_id) == list(range(20, 60))
+
+
+async def test_what_waits_for_a_follower_is_left(database: Database, owner: Connection, tmp_path: Path) -> None:
+    log, _, begin = await scene(owner)
+    orders = Orders((await make_job(owner, log.tenant_id)).id, "retention")
+    remover = make_remover(database, tmp_path)
+    await pass_all(owner, log.log_id, 12)
+    with pytest.raises(FollowersBehindError):
+        await all_of(remover.remove_before(log, begin + timedelta(days=1), orders))
+    assert await remover.first_left(log.log_id) == (await left(owner, log.log_id))[0] > 0
+    await pass_all(owner, log.log_id)
+    await all_of(remover.remove_before(log, begin + timedelta(days=1), orders))
     assert await left(owner, log.log_id) == list(range(20, 60))
 
 

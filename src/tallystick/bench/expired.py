@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import asyncpg
 
-from tallystick.bench.rows import Share, StoredEvents, day_of_rows
+from tallystick.bench.rows import VACUUMED, Share, StoredEvents, day_of_rows
 from tallystick.errors import ConfigurationError
 from tallystick.log import copyrows
 from tallystick.search.follower import NAME as SEARCH
@@ -107,7 +107,7 @@ async def _make_day(connection: Connection) -> tuple[datetime, str]:
     name = f"events_{begins:%Y%m%d}"
     await connection.execute(
         f'create table tallystick."{name}" partition of tallystick.events '
-        f"for values from ('{begins.isoformat()}') to ('{end.isoformat()}')"
+        f"for values from ('{begins.isoformat()}') to ('{end.isoformat()}') {VACUUMED}"
     )
     return begins, name
 

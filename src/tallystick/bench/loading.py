@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import asyncpg
 import orjson
 
-from tallystick.bench.rows import Share, StoredEvents, day_of_rows
+from tallystick.bench.rows import VACUUMED, Share, StoredEvents, day_of_rows
 from tallystick.errors import ConfigurationError
 from tallystick.log import copyrows
 from tallystick.tenants.queries import insert_tenant
@@ -141,7 +141,7 @@ async def _make_partitions(connection: Connection, days: int) -> datetime:
         lower, upper = end - timedelta(days=day), end - timedelta(days=day - 1)
         await connection.execute(
             f"create table tallystick.events_{lower:%Y%m%d} partition of tallystick.events "
-            f"for values from ('{lower.isoformat()}') to ('{upper.isoformat()}')"
+            f"for values from ('{lower.isoformat()}') to ('{upper.isoformat()}') {VACUUMED}"
         )
     return end - timedelta(days=days)
 

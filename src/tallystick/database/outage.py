@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 
 import asyncpg
+from asyncpg.pool import PoolConnectionProxy
 
 from tallystick.errors import DatabaseDownError
 
@@ -25,7 +26,7 @@ OUTAGES: tuple[type[BaseException], ...] = (
 )
 """What a caller may answer with 503: no connection, shutdown, timeouts, a full disk, I/O errors, a standby."""
 
-_SLOW = "the database took longer over a statement than it may (`database.statement_timeout`)"
+_SLOW = "a statement was cancelled, most likely since it took longer than `database.statement_timeout`"
 _UNTRUSTED = "the database shows a certificate that does not hold (`sslrootcert` in its URL names the authority)"
 
 
@@ -42,6 +43,14 @@ def as_lost_connection() -> Generator[None]:
         if "handler is closed" not in str(error):
             raise
         raise asyncpg.ConnectionDoesNotExistError("the connection was lost while it was written to") from error
+
+
+def is_open(connection: "PoolConnectionProxy[asyncpg.Record]") -> bool:
+    """Whether a connection out of a pool can be used."""
+    try:
+        return not connection.is_closed()
+    except asyncpg.InterfaceError:  # it was closed, and so given back
+        return False
 
 
 @asynccontextmanager

@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry
 from pydantic import TypeAdapter, ValidationError
 
 from tallystick.database.metrics import PoolMetrics
-from tallystick.database.outage import as_database_down
+from tallystick.database.outage import as_database_down, is_open
 from tallystick.errors import ConfigurationError, DatabaseDownError
 from tallystick.settings import DatabaseSettings
 from tallystick.tracing import UNTRACED, Tracing
@@ -153,13 +153,6 @@ def _tell(tracing: Tracing, done: LoggedQuery) -> None:
 
 async def _nothing_to_reset(_: OwnConnection) -> None:
     """All that a session sets is set for its transaction, so the round trip of a reset is saved."""
-
-
-def _is_open(connection: Connection) -> bool:
-    try:
-        return not connection.is_closed()
-    except asyncpg.InterfaceError:  # it was closed, and so given back
-        return False
 
 
 _WORKER_CONNECTIONS: Final = 8
@@ -350,7 +343,7 @@ class Database:
             try:
                 yield connection
             finally:
-                if _is_open(connection):
+                if is_open(connection):
                     await connection.execute("rollback")
 
     @asynccontextmanager

@@ -1,1 +1,1 @@
-"""Export: whole answers of any length, streamed page by page."""
+"""Export: whole answers of any length, streamed piece by piece."""

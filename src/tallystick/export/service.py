@@ -1,4 +1,4 @@
-"""Reads exports piece by piece, in short transactions: a slow client holds no snapshot of the database."""
+"""Reads exports piece by piece, in short transactions: a slow client holds a snapshot for seconds at most."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -37,7 +37,7 @@ class Export:
     Attributes:
         through: It is complete through this seq; -1 for an empty log. Later events are not in it.
         pieces: Its bytes, piece by piece; never an empty one.
-        events: How many events are in the pieces so far.
+        events: How many events were read for the pieces so far: no fewer than are in them.
     """
 
     def __init__(self, through: int, written: Layout, first: bytes, pages: AsyncGenerator[bytes]) -> None:
@@ -56,10 +56,10 @@ class Export:
             yield begun
         lines = first
         while lines:
+            self.events += count_lines(lines)  # before they are sent: whoever leaves may have some of them
             for piece in written.page(lines):
                 yield piece
                 await give_way()
-            self.events += count_lines(lines)
             lines = await anext(self._pages, b"")
         if ended := written.end():
             yield ended

@@ -12,6 +12,7 @@ import orjson
 from tallystick.database.pools import Database
 from tallystick.log import queries
 from tallystick.query.timestamps import microseconds, parse_timestamp
+from tallystick.settings import DatabaseSettings
 
 Place: TypeAlias = tuple[int, int]
 """Where an event stands in order of occurrence: that in Unix microseconds, and its seq."""
@@ -41,8 +42,9 @@ class Pace:
         least: Events of a stretch for whoever is slow.
         most: For whoever is fast. It takes some milliseconds to plan one, as each partition is looked at.
         seconds: How long a stretch is meant to take.
-        most_seconds: How long it may: no longer is a snapshot of the database held.
-        ahead: Pieces that are read while others are taken, each of 256 KiB at most, unless one event is larger.
+        most_seconds: How long it may wait for who takes it, in all: for no longer does that hold a snapshot of the
+            database. Half of what the database allows, where that is less.
+        ahead: Pieces that are read while others are taken, each of 256 KiB at most.
     """
 
     first: int = 10_000
@@ -51,6 +53,11 @@ class Pace:
     seconds: float = 1.0
     most_seconds: float = 5.0
     ahead: int = 16
+
+    def within(self, settings: DatabaseSettings) -> "Pace":
+        """The same, within the limits of a database."""
+        allowed = min(settings.statement_timeout, settings.idle_in_transaction_timeout) / 2
+        return replace(self, most_seconds=min(self.most_seconds, allowed))
 
 
 async def occurred_before(database: Database, log_id: int, through: int) -> int | None:
@@ -98,7 +105,7 @@ async def read_lines(
     Raises:
         DatabaseDownError: PostgreSQL does not answer.
     """
-    pace = pace or Pace()
+    pace = (pace or Pace()).within(database.settings)
     pieces: asyncio.Queue[bytes] = asyncio.Queue(pace.ahead)
     reading = asyncio.create_task(_read(database, log_id, extent, pace, pieces))
     try:
@@ -107,6 +114,8 @@ async def read_lines(
             while not pieces.empty() and (piece := pieces.get_nowait()):
                 there.append(piece)
             yield b"".join(there)
+            for _ in there:
+                pieces.task_done()
             if not piece:
                 break
         await reading
@@ -120,7 +129,8 @@ async def _read(database: Database, log_id: int, extent: Extent, pace: Pace, pie
     try:
         await _read_stretches(database, log_id, extent, pace, pieces)
     except Exception:
-        await pieces.put(b"")  # who takes them comes to see why
+        if not cast("asyncio.Task[None]", asyncio.current_task()).cancelling():  # then nobody takes any
+            await pieces.put(b"")  # who takes them comes to see why
         raise
     await pieces.put(b"")
 
@@ -136,7 +146,8 @@ async def _read_stretches(
         if ended and stretch.events < most:
             return
         possible = round(pace.seconds * most / max(monotonic() - began, 0.001)) if ended else 0
-        most = min(max(possible, pace.least), pace.most)
+        # Twice as many at most: what the queue had room for says nothing of who takes it.
+        most = min(max(possible, pace.least), 2 * most, pace.most)
         extent = replace(extent, after=place_of(stretch.last[stretch.last.rfind(b"\n", 0, -1) + 1 :]))
 
 
@@ -166,7 +177,9 @@ class _Stretch:
                     connection, extent.after, extent.until_us, extent.through, most, self._take
                 )
         except _EnoughError:
-            await self._pieces.put(self.last)  # nothing of the database is held any more
+            # Nothing of the database is held any more: there is time until all is taken.
+            await self._pieces.put(self.last)
+            await self._pieces.join()
             return False
         return True
 

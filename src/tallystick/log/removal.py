@@ -144,10 +144,12 @@ class Remover:
                 yield step
                 if step.through is not None:
                     after = step.through
+            async with self._database.worker_session() as connection:
+                await queries.note_left(connection, log.log_id, after + 1)
             since = leaves[-1].received_at if after == leaves[-1].seq else since
 
     async def first_left(self, log_id: int) -> int:
-        """The seq before which all of a log is removed; 0 where nothing is.
+        """A seq before which nothing is left of a log, as far as that was noted; 0 where nothing was.
 
         Raises:
             DatabaseDownError: PostgreSQL does not answer.

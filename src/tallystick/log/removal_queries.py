@@ -66,12 +66,23 @@ async def arrived_before(
 
 
 async def first_left(connection: Connection, log_id: int) -> int:
-    """The seq before which all of a log is removed; 0 where nothing is.
+    """A seq before which nothing is left of a log, as far as that was noted; 0 where nothing was.
 
     Whoever looks for what is left begins there: the index still leads to what was removed, and until that is vacuumed
     each of its entries costs a look at the table.
     """
-    return await connection.fetchval("select tallystick.first_left($1)", log_id)
+    noted = await connection.fetchval("select seq from tallystick.removal_floors where log_id = $1", log_id)
+    return 0 if noted is None else noted
+
+
+async def note_left(connection: Connection, log_id: int, seq: int) -> None:
+    """Note that nothing is left of a log before a seq."""
+    await connection.execute(
+        "insert into tallystick.removal_floors as floor (log_id, seq) values ($1, $2)"
+        " on conflict (log_id) do update set seq = greatest(floor.seq, excluded.seq)",
+        log_id,
+        seq,
+    )
 
 
 async def passed_by(connection: Connection, log_id: int, followers: Sequence[str]) -> int:

@@ -1,11 +1,11 @@
--- The seq before which all of a log is removed; 0 where nothing is. To begin there passes what was removed and not yet vacuumed: an
--- index leads to it still, and each entry costs a look at the table.
-create function tallystick.first_left(in_log int) returns bigint
-language sql stable set search_path = pg_catalog, pg_temp as $$
-    select coalesce(max(upper(part)), 0)
-      from unnest((select range_agg(seqs) from tallystick.removed where log_id = in_log)) as part
-     where lower(part) = 0
-$$;
+-- Before which seq nothing is left of a log, as those know who removed it in batches. Whoever looks for what is left begins there: an
+-- index leads to what was removed until it is vacuumed, and each of its entries costs a look at the table. It may lag behind, and then
+-- only time is lost; what guards a removal does not rest on it.
+create table tallystick.removal_floors (
+    log_id int primary key references tallystick.logs (id),
+    seq bigint not null
+);
+grant select, insert, update on tallystick.removal_floors to tallystick_worker;
 
 -- Which logs have events that arrived within a time, by one probe of an index for each log. Before, the planner was free to gather the
 -- logs of all events there, and did: of a partition with eleven million it read each entry of an index, six seconds long, and longer
@@ -16,13 +16,10 @@ set search_path = pg_catalog, pg_temp set enable_seqscan = off set plan_cache_mo
 begin
     return query
     select log.id
-      from tallystick.logs log
-     cross join lateral (select from tallystick.events
-                          where log_id = log.id and seq >= tallystick.first_left(log.id)
+      from tallystick.logs log left join tallystick.removal_floors floor on floor.log_id = log.id
+     cross join lateral (select from tallystick.events event
+                          where event.log_id = log.id and event.seq >= coalesce(floor.seq, 0)
                             and received_at >= since and received_at < until
-                          order by seq limit 1) as one;
+                          order by event.seq limit 1) as one;
 end
 $$;
-
-revoke all on function tallystick.first_left(int) from public;
-grant execute on function tallystick.first_left(int) to tallystick_worker;

@@ -1,7 +1,7 @@
 -- Events die only where some are removed, and then many at once: a partition is vacuumed when a fiftieth of it is dead, not a fifth. Of
 -- eleven million the million that one log lost stayed in the indexes for good, and who read that log from its beginning passed each.
 create or replace function tallystick.make_event_partitions(span text, until timestamptz) returns setof text
-language plpgsql security definer set search_path = pg_catalog, pg_temp set timezone = 'UTC' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp set timezone = 'UTC' set lock_timeout = '200ms' as $$
 declare
     step interval := case span when 'day' then interval '1 day' when 'month' then interval '1 month' end;
     lower_bound timestamptz;

@@ -1,1 +1,1 @@
--- See its namesake: TimescaleDB makes the chunks, and drops them whole. Whoever has much removed from them in batches sets it himself.
+-- See its namesake. TimescaleDB makes the chunks: docs/how-to/timescaledb.md says how they are vacuumed sooner.
