@@ -1,10 +1,11 @@
 """What writers feel of the job of retention: while it removes one log's events in batches, and drops a partition."""
 
 import asyncio
+import os
 import struct
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -96,11 +97,24 @@ async def removal(instance: Instance, plan: RemovalPlan, bar: Bar) -> Report:
         if not plan.passed:
             with bar("indexing and counting them") as progress:
                 await until_followed(connection, instance.home, progress)
+        with bar("writing all of it to disk"):
+            await _settle(instance)
         measured = [
             await _in_batches(instance, connection, day, plan, bar),
             await _whole(instance, connection, day, plan, bar),
         ]
         return joined("retention", measured)
+
+
+async def _settle(instance: Instance) -> None:
+    """Have what was stored written to disk, so that it is in nobody's way when writes are measured."""
+    connection: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(instance.postgres().admin)
+    try:
+        with suppress(asyncpg.InsufficientPrivilegeError):  # on a server of somebody's own: then by its own checkpoints
+            await connection.execute("checkpoint", timeout=3600)
+    finally:
+        await connection.close()
+    await asyncio.to_thread(os.sync)
 
 
 async def _in_batches(instance: Instance, connection: Connection, day: Day, plan: RemovalPlan, bar: Bar) -> Report:

@@ -8,6 +8,7 @@ is removed when its job has ended.
 import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic
@@ -25,6 +26,9 @@ from tallystick.objects.store import Objects
 
 PORTION_EVENTS: Final = 50_000
 """Events whose leaf hashes are in one object, where they leave in batches."""
+
+_PAGE_EVENTS: Final = 5_000
+"""Leaf hashes that are read at once: some ten milliseconds of work of the database, in which writes may wait."""
 
 _LEAST_PAUSE: Final = 0.005
 _DROP_ATTEMPTS: Final = 200
@@ -80,11 +84,11 @@ class Speed:
 
     Attributes:
         batch_events: Events that leave in one transaction.
-        load: Share of the time in which they do.
+        load: Share of the time in which they do, or in which their leaf hashes are read.
     """
 
-    batch_events: int = 500
-    load: float = 0.5
+    batch_events: int = 100
+    load: float = 0.3
 
 
 class RemovalMetrics:
@@ -136,8 +140,12 @@ class Remover:
         """
         after, since = await self.first_left(log.log_id) - 1, BEGINNING
         while True:
-            async with self._database.log_session(log.log_id) as connection:
-                leaves = await queries.arrived_before(connection, after, since, before, PORTION_EVENTS)
+            leaves: list[Leaf] = []
+            async with aclosing(self._arrived(log.log_id, after, since, before)) as pages:
+                async for page in pages:
+                    leaves += page
+                    if len(leaves) >= PORTION_EVENTS:
+                        break
             if not leaves:
                 return
             async for step in self.remove(log, await self._passed(log, leaves), orders):
@@ -193,8 +201,7 @@ class Remover:
             removed = await self._remove_batch(log.log_id, batch, orders, key, beside)
             self._metrics.deleted.inc(removed)
             yield Step("batch removed", removed, batch[-1].seq)
-            busy = monotonic() - began
-            await asyncio.sleep(max(busy * (1 / self._speed.load - 1), _LEAST_PAUSE))
+            await self._rest(monotonic() - began)
 
     async def _remove_batch(
         self, log_id: int, batch: Sequence[Leaf], orders: Orders, key: str, beside: Beside | None
@@ -239,20 +246,30 @@ class Remover:
     ) -> AsyncGenerator[bytes]:
         yield write_header(log_id)
         after = await self.first_left(log_id) - 1
+        async with aclosing(self._arrived(log_id, after, partition.begins, partition.ends)) as pages:
+            async for leaves in pages:
+                for leaf in leaves:
+                    if runs and runs[-1][1] == leaf.seq - 1:
+                        runs[-1] = (runs[-1][0], leaf.seq)
+                    else:
+                        runs.append((leaf.seq, leaf.seq))
+                yield await asyncio.to_thread(_runs_of, leaves)
+
+    async def _arrived(self, log_id: int, after: int, since: datetime, before: datetime) -> AsyncGenerator[list[Leaf]]:
+        """What arrived in a log within a time, after a seq, page by page, with rests in between."""
         while True:
+            began = monotonic()
             async with self._database.log_session(log_id) as connection:
-                leaves = await queries.arrived_before(
-                    connection, after, partition.begins, partition.ends, PORTION_EVENTS
-                )
+                leaves = await queries.arrived_before(connection, after, since, before, _PAGE_EVENTS)
             if not leaves:
                 return
-            after = leaves[-1].seq
-            for leaf in leaves:
-                if runs and runs[-1][1] == leaf.seq - 1:
-                    runs[-1] = (runs[-1][0], leaf.seq)
-                else:
-                    runs.append((leaf.seq, leaf.seq))
-            yield await asyncio.to_thread(_runs_of, leaves)
+            yield leaves
+            after, since = leaves[-1].seq, leaves[-1].received_at
+            await self._rest(monotonic() - began)
+
+    async def _rest(self, busy: float) -> None:
+        """Let others have their share of the time."""
+        await asyncio.sleep(max(busy * (1 / self._speed.load - 1), _LEAST_PAUSE))
 
     async def drop(self, partition: Partition, orders: Orders, platform_days: int | None) -> int | None:
         """Drop a partition that is prepared whole; returns how many events went with it.

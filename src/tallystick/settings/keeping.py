@@ -158,13 +158,13 @@ class RetentionSettings(Group):
         description="Days after which the platform's own access log is removed; kept for ever when absent.",
     )
     batch_events: int = Field(
-        default=500,
+        default=100,
         ge=1,
         le=10_000,
-        description="Events that are deleted in one transaction; the more, the longer others wait.",
+        description="Events that are deleted in one transaction; the more, the longer others wait for the disk.",
     )
     load: float = Field(
-        default=0.5, gt=0, le=1, description="Share of the time in which events are deleted; in the rest, others write."
+        default=0.3, gt=0, le=1, description="Share of the time in which events are removed; in the rest, others write."
     )
     purge_days: float = Field(
         default=7,
