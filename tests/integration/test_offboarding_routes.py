@@ -36,7 +36,7 @@ def settings(settings: Settings) -> Settings:
                 ),
                 "auth": settings.auth.model_copy(update={"freshness": 3}),
                 "api": settings.api.model_copy(update={"body_timeout": 0.5}),
-                "database": settings.database.model_copy(update={"append_timeout": 1.0}),
+                "database": settings.database.model_copy(update={"append_timeout": 3.0}),
             }
         )
     )
