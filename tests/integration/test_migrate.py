@@ -242,7 +242,7 @@ async def test_partitions_are_vacuumed_before_a_fifth_of_them_is_dead(owner: Con
     await owner.execute("select tallystick.make_event_partitions('day', now() + interval '100 days')")
     options = await vacuumed(owner)
     assert len(options) > 4
-    assert set(options) == {("autovacuum_vacuum_scale_factor=0.02",)}
+    assert set(options) == {("autovacuum_vacuum_scale_factor=0.05",)}
 
 
 async def test_so_are_those_that_were_there_before(owner: Connection) -> None:
@@ -251,7 +251,7 @@ async def test_so_are_those_that_were_there_before(owner: Connection) -> None:
     assert set(await vacuumed(owner)) == {()}
     (migration,) = [one for one in migrations(timescaledb=False) if one.name == "vacuum_what_died"]
     await owner.execute(migration.sql)
-    assert set(await vacuumed(owner)) == {("autovacuum_vacuum_scale_factor=0.02",)}
+    assert set(await vacuumed(owner)) == {("autovacuum_vacuum_scale_factor=0.05",)}
 
 
 async def test_who_makes_partitions_waits_for_nobody_for_long(owner: Connection) -> None:

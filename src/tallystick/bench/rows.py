@@ -12,7 +12,7 @@ from tallystick.log.model import Author, EventFields, form_event, form_head
 from tallystick.query.timestamps import format_milliseconds
 from tallystick_tlog.leaf import leaf_hash
 
-VACUUMED: Final = "with (autovacuum_vacuum_scale_factor = 0.02)"
+VACUUMED: Final = "with (autovacuum_vacuum_scale_factor = 0.05)"
 """What partitions have that the product makes (see ``migrations``, 0020)."""
 
 AUTHOR: Final = Author(issuer="tallystick", subject="benchmark")

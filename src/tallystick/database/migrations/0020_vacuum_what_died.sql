@@ -1,4 +1,4 @@
--- Events die only where some are removed, and then many at once: a partition is vacuumed when a fiftieth of it is dead, not a fifth. Of
+-- Events die only where some are removed, and then many at once: a partition is vacuumed when a twentieth of it is dead, not a fifth. Of
 -- eleven million the million that one log lost stayed in the indexes for good, and who read that log from its beginning passed each.
 create or replace function tallystick.make_event_partitions(span text, until timestamptz) returns setof text
 language plpgsql security definer set search_path = pg_catalog, pg_temp set timezone = 'UTC' set lock_timeout = '200ms' as $$
@@ -26,7 +26,7 @@ begin
         partition := 'events_' || to_char(lower_bound, 'YYYYMMDD');
         execute format(
             'create table tallystick.%I (like tallystick.events including defaults including constraints including storage,
-             constraint bounds check (received_at >= %L and received_at < %L)) with (autovacuum_vacuum_scale_factor = 0.02)',
+             constraint bounds check (received_at >= %L and received_at < %L)) with (autovacuum_vacuum_scale_factor = 0.05)',
             partition, lower_bound, upper_bound);
         execute format('alter table tallystick.events attach partition tallystick.%I for values from (%L) to (%L)',
                        partition, lower_bound, upper_bound);
@@ -45,7 +45,7 @@ begin
         select inhrelid from pg_inherits join pg_class on oid = inhrelid
          where inhparent = 'tallystick.events'::regclass and relkind = 'r'
     loop
-        execute format('alter table %s set (autovacuum_vacuum_scale_factor = 0.02)', partition);
+        execute format('alter table %s set (autovacuum_vacuum_scale_factor = 0.05)', partition);
     end loop;
 end
 $$;
