@@ -195,6 +195,8 @@ async def assert_told(door: Door, job_id: str) -> None:
     }
     assert counts["events"] == EVENTS + 1
     assert counts["access"] > 0
+    asked_for = {"tenant_id": "_platform", "action": "jobs.end", "limit": "1000", "order": "seq"}
+    await until(door, "/access-logs", lambda answer: job_id in answer.text, **asked_for)  # told once the job has ended
     ends = await told(door, "_platform", "jobs.end")
     assert [each["metadata"]["state"] for each in ends if each["resource_id"] == job_id] == ["succeeded"]
 
