@@ -75,15 +75,24 @@ async def test_a_log_without_events_has_no_lines(database: Database, owner: Conn
     assert await split(read_lines(database, await make_log(owner), Extent(None, None, -1))) == []
 
 
-async def until_no_snapshot_is_held(owner: Connection, superuser: Connection) -> None:
+async def until_readers(owner: Connection, superuser: Connection, holds: str) -> None:
+    """Wait until something holds of how many sessions of readers are in some state."""
     name = await owner.fetchval("select current_database()")
     async with asyncio.timeout(DEADLINE):
-        while await superuser.fetchval(  # noqa: ASYNC110  # a transaction's end gives no signal
-            "select count(*) from pg_stat_activity where datname = $1 and usename = 'tallystick_reader'"
-            " and state <> 'idle'",
+        while not await superuser.fetchval(  # noqa: ASYNC110  # a session's state gives no signal
+            f"select {holds} from pg_stat_activity where datname = $1 and usename = 'tallystick_reader'",  # noqa: S608
             name,
         ):
             await asyncio.sleep(0.02)
+
+
+async def until_no_snapshot_is_held(owner: Connection, superuser: Connection) -> None:
+    await until_readers(owner, superuser, "count(*) filter (where state <> 'idle') = 0")
+
+
+async def until_it_waits(owner: Connection, superuser: Connection) -> None:
+    """Wait until PostgreSQL cannot send any more, so that what was read fills all there is room in."""
+    await until_readers(owner, superuser, "count(*) filter (where wait_event = 'ClientWrite') > 0")
 
 
 async def test_who_takes_nothing_holds_no_snapshot_and_misses_nothing(
@@ -149,18 +158,6 @@ async def test_a_process_that_ends_does_not_wait_for_it(
         database.reader.terminate()
     async with asyncio.timeout(DEADLINE):
         await lines.aclose()
-
-
-async def until_it_waits(owner: Connection, superuser: Connection) -> None:
-    """Wait until PostgreSQL cannot send any more, so that what was read fills all there is room in."""
-    name = await owner.fetchval("select current_database()")
-    async with asyncio.timeout(DEADLINE):
-        while not await superuser.fetchval(  # noqa: ASYNC110  # a full buffer gives no signal
-            "select count(*) from pg_stat_activity where datname = $1 and usename = 'tallystick_reader'"
-            " and wait_event = 'ClientWrite'",
-            name,
-        ):
-            await asyncio.sleep(0.02)
 
 
 async def test_each_line_is_the_event_whatever_it_holds(database: Database, owner: Connection) -> None:

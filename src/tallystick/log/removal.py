@@ -138,7 +138,7 @@ class Remover:
             DatabaseDownError: PostgreSQL does not answer.
             ObjectsDownError: The object store does not answer.
         """
-        after, since = await self.first_left(log.log_id) - 1, BEGINNING
+        after, since = await gone_through(self._database, log.log_id), BEGINNING
         while True:
             leaves: list[Leaf] = []
             async with aclosing(self._arrived(log.log_id, after, since, before)) as pages:
@@ -155,15 +155,6 @@ class Remover:
             async with self._database.worker_session() as connection:
                 await queries.note_left(connection, log.log_id, after + 1)
             since = leaves[-1].received_at if after == leaves[-1].seq else since
-
-    async def first_left(self, log_id: int) -> int:
-        """A seq before which nothing is left of a log, as far as that was noted; 0 where nothing was.
-
-        Raises:
-            DatabaseDownError: PostgreSQL does not answer.
-        """
-        async with self._database.worker_session() as connection:
-            return await queries.first_left(connection, log_id)
 
     async def _passed(self, log: Doomed, leaves: list[Leaf]) -> list[Leaf]:
         """Those of some events that all followers have passed."""
@@ -245,7 +236,7 @@ class Remover:
         self, partition: Partition, log_id: int, runs: list[tuple[int, int]]
     ) -> AsyncGenerator[bytes]:
         yield write_header(log_id)
-        after = await self.first_left(log_id) - 1
+        after = await gone_through(self._database, log_id)
         async with aclosing(self._arrived(log_id, after, partition.begins, partition.ends)) as pages:
             async for leaves in pages:
                 for leaf in leaves:
@@ -296,6 +287,28 @@ class Remover:
                     return dropped
             await asyncio.sleep(_DROP_PAUSE)
         return None
+
+
+async def gone_through(database: Database, log_id: int) -> int:
+    """The seq through which all of a log is gone, as far as that was noted; -1 where nothing was.
+
+    Raises:
+        DatabaseDownError: PostgreSQL does not answer.
+    """
+    async with database.worker_session() as connection:
+        return await queries.first_left(connection, log_id) - 1
+
+
+async def first_arrived(database: Database, log_id: int, before: datetime) -> Leaf | None:
+    """The first event that a log still has of those that arrived before a moment.
+
+    Raises:
+        DatabaseDownError: PostgreSQL does not answer.
+    """
+    after = await gone_through(database, log_id)
+    async with database.log_session(log_id) as connection:
+        found = await queries.arrived_before(connection, after, BEGINNING, before, 1)
+    return next(iter(found), None)
 
 
 def folder_of(tenant_id: str) -> str:

@@ -9,7 +9,7 @@ from tallystick.access_log.model import Result
 from tallystick.database.pools import Database
 from tallystick.errors import UnavailableError
 from tallystick.log import removal_queries
-from tallystick.log.removal import BEGINNING, Doomed, Remover, Step
+from tallystick.log.removal import Doomed, Remover, Step, first_arrived
 from tallystick.log.removal_queries import Orders
 from tallystick.retention.guards import Guard
 from tallystick.retention.model import Plan, Trace, Tracing, midnight
@@ -91,10 +91,8 @@ class Cutter:
 
     async def _first_day(self, plan: Plan, before: datetime) -> date | None:
         """The day on which the first event arrived that the log still has from before a moment."""
-        after = await self._remover.first_left(plan.log_id) - 1
-        async with self._database.log_session(plan.log_id) as connection:
-            some = await removal_queries.arrived_before(connection, after, BEGINNING, before, 1)
-        return some[0].received_at.astimezone(UTC).date() if some else None
+        first = await first_arrived(self._database, plan.log_id, before)
+        return None if first is None else first.received_at.astimezone(UTC).date()
 
 
 @asynccontextmanager

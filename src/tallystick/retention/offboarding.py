@@ -15,8 +15,7 @@ from tallystick.database.pools import Database
 from tallystick.export.model import Owner, StoredExport
 from tallystick.export.whole import WholeExports
 from tallystick.jobs.model import Job, JobCancelledError, JobPostponedError, JobState, Progress
-from tallystick.log import removal_queries
-from tallystick.log.removal import BEGINNING, Step
+from tallystick.log.removal import Step, first_arrived
 from tallystick.query.timestamps import format_moment
 from tallystick.retention import offboarding_queries as queries
 from tallystick.retention import queries as retention_queries
@@ -106,7 +105,7 @@ class Offboarding:
         """About how many events are still there."""
         async with self._database.worker_session() as connection:
             logs = await queries.logs_of(connection, job.tenant_id)
-        firsts = [await self._first(log) for log in logs]
+        firsts = [await first_arrived(self._database, log.id, _FUTURE) for log in logs]
         return sum(log.size - first.seq for log, first in zip(logs, firsts, strict=True) if first is not None)
 
     async def steps(self, job: Job) -> AsyncGenerator[Step]:
@@ -203,7 +202,7 @@ class Offboarding:
             async with aclosing(self._cut(standing, log, job)) as steps:
                 async for step in steps:
                     yield step
-            if (first := await self._first(log)) is None:
+            if (first := await first_arrived(self._database, log.id, _FUTURE)) is None:
                 await uncount_days(self._database, log.id, date.max)
                 continue
             held = held or log.name == "events"
@@ -251,14 +250,6 @@ class Offboarding:
                     yield step
         except RemovalRefusedError as error:
             raise JobPostponedError(_now() + _LONGEST, f"the log {log.name} must stay: {error}") from error
-
-    async def _first(self, log: LogHead) -> removal_queries.Leaf | None:
-        """The first event that a log still has."""
-        async with self._database.worker_session() as connection:
-            after = await removal_queries.first_left(connection, log.id) - 1
-        async with self._database.log_session(log.id) as connection:
-            found = await removal_queries.arrived_before(connection, after, BEGINNING, _FUTURE, 1)
-        return next(iter(found), None)
 
 
 def _milestone(name: str, standing: Standing, job: Job) -> Milestone:
