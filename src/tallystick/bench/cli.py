@@ -348,7 +348,7 @@ def tenants(
 
 @app.command("noisy")
 def noisy(
-    *, home: Home = None, duration: Duration = 20, rounds: Rounds = 2, as_json: AsJson = False, output: Output = None
+    *, home: Home = None, duration: Duration = 20, rounds: Rounds = 5, as_json: AsJson = False, output: Output = None
 ) -> None:
     """Measure what others feel of a tenant that offers ten times what the server can take."""
     run(

@@ -25,6 +25,9 @@ ACTIVE: Final = 100
 FLOOD_CONNECTIONS: Final = 64
 """Of bulk requests: 32,000 events at once, more than the queue of a process holds."""
 
+TENFOLD_CONNECTIONS: Final = 176
+"""So many it takes to offer ten times what the server can take: each refusal comes a quarter of a second later."""
+
 _FLOODING: Final = "bench-flooding"
 _QUIET: Final = 10
 _QUIET_RATE: Final = 200.0
@@ -75,11 +78,11 @@ def _repeated(instance: Instance, plan: Plan, name: str, load: Load, each: int, 
     return median_of(figures)
 
 
-def flood_load(instance: Instance, seconds: float) -> Load:
+def flood_load(instance: Instance, seconds: float, connections: int = FLOOD_CONNECTIONS) -> Load:
     """More bulk requests of one tenant than the server can take; refusals are counted, not failures."""
     token = token_for(instance, [_FLOODING], "benchmark-flood")
     load = bulk_load(instance.url, token, [_FLOODING], seconds)
-    return replace(load, connections=FLOOD_CONNECTIONS, count_statuses=True)
+    return replace(load, connections=connections, count_statuses=True)
 
 
 async def _quiet(instance: Instance, names: list[str], seconds: float) -> Answers:
@@ -126,18 +129,19 @@ async def noisy(instance: Instance, plan: Plan, say: Say) -> Report:
     calm: list[Figure] = []
     crowded: list[Figure] = []
     floods: list[Figure] = []
+    offers: list[float] = []
     for number in range(1, plan.rounds + 1):
         await _settle(instance)
         say(f"ten tenants alone, round {number} of {plan.rounds}")
         calm.append(_quiet_figure("ten tenants, 200 events/s, alone", await _quiet(instance, names, plan.seconds)))
         say(f"ten tenants beside one that floods, round {number} of {plan.rounds}")
-        load = flood_load(instance, plan.seconds + 2 * _LEAD_SECONDS)
-        with Running(load, secrets.token_hex(3)) as flood:
+        load = flood_load(instance, plan.seconds + 2 * _LEAD_SECONDS, TENFOLD_CONNECTIONS)
+        with Running(load, secrets.token_hex(3)) as running:
             await asyncio.sleep(_LEAD_SECONDS)
             answers = await _quiet(instance, names, plan.seconds)
-            outcome = flood.wait()
+            outcome = running.wait()
         crowded.append(_quiet_figure("ten tenants, 200 events/s, beside one that floods", answers))
-        offered = outcome.requests * BULK_EVENTS / outcome.seconds
+        offers.append(outcome.requests * BULK_EVENTS / outcome.seconds / capacity.events_per_second)
         floods.append(
             Figure(
                 "the flood",
@@ -146,18 +150,19 @@ async def noisy(instance: Instance, plan: Plan, say: Say) -> Report:
                 outcome.requests - outcome.failed,
                 outcome.latency,
                 outcome.statuses,
-                facts={"offered_to_capacity": offered / capacity.events_per_second},
+                facts={"offered_to_capacity": offers[-1]},
             )
         )
-    alone, beside = median_of(calm), median_of(crowded)
+    alone, beside, flood = median_of(calm), median_of(crowded), median_of(floods)
     ratios: dict[str, float] = {}
     refused = sum(beside.statuses.values()) + sum(alone.statuses.values())
     checks = [Check("nothing of the others is refused", refused == 0, f"{refused:,} refused", target=True)]
+    checks.append(at_least("what the flood offers to what the server takes", min(offers), 10))
     if alone.latency is not None and beside.latency is not None:
         name = "p99 of the others beside a flood to alone"
         ratios[name] = beside.latency.p99 / alone.latency.p99
         checks.append(under(name, ratios[name], 2))
-    return Report("noisy", (capacity, alone, beside, median_of(floods)), tuple(checks), ratios)
+    return Report("noisy", (capacity, alone, beside, flood), tuple(checks), ratios)
 
 
 async def memory(instance: Instance, plan: Plan, say: Say) -> Report:

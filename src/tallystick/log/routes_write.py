@@ -29,7 +29,7 @@ from tallystick.log.query_string import first, query_of
 from tallystick.log.retries import RequestKey
 from tallystick.log.retry_book import event_conflict
 from tallystick.log.schemas_write import BULK_BODY, EVENT_BODY, IDEMPOTENCY_KEY, ON_ERROR, BulkAnswer, StoredEvent
-from tallystick.log.turns import Turns, give_way
+from tallystick.log.turns import Rests, Turns
 from tallystick.log.writer import Writer
 from tallystick.privacy.masking.service import Masking
 from tallystick.settings import Settings
@@ -105,8 +105,13 @@ class _Desk:
         self._settings = settings
         self._intake = Intake(settings.api.max_body_bytes, settings.api.body_timeout)
         self._turns = Turns()
+        self._rests = Rests()
 
     async def append_one(self, request: Request) -> Response:
+        with self._rests:
+            return await self._append_one(request)
+
+    async def _append_one(self, request: Request) -> Response:
         principal = await self._gate.authenticate(request)
         form_of(request, allowed=("json",))
         query_of(request)
@@ -163,11 +168,13 @@ class _Desk:
     async def _parse(self, items: Iterator[object], bulk: "_Bulk") -> None:
         """Parse the items, in slices."""
         api = self._settings.api
+        began = time.monotonic()
         for index, item in enumerate(items):
             if index == api.max_bulk_events:
                 raise TooLargeError(f"a bulk request may have {api.max_bulk_events:,} events; send them in parts")
             if index % _SLICE == _SLICE - 1:
-                await give_way()
+                await self._rests.rest(time.monotonic() - began)
+                began = time.monotonic()
             if isinstance(item, bytes):
                 bulk.parse(item, api.max_event_bytes)
             else:
@@ -180,12 +187,13 @@ class _Desk:
         author, masker = _author(access.principal), await self._masking.of(access.tenant)
         default = access.principal.default_tenant
         salts = os.urandom(SALT_BYTES * len(bulk.values))
-        due = time.monotonic() + _TURN_SECONDS
+        began = time.monotonic()
         for index, value in enumerate(bulk.values):
+            worked = time.monotonic() - began
             # What is masked may take much longer than most: a slice is bounded by the clock, too.
-            if index % _SLICE == _SLICE - 1 or time.monotonic() > due:
-                await give_way()
-                due = time.monotonic() + _TURN_SECONDS
+            if index % _SLICE == _SLICE - 1 or worked > _TURN_SECONDS:
+                await self._rests.rest(worked)
+                began = time.monotonic()
             if index in bulk.unreadable:
                 continue
             try:

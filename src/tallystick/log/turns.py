@@ -2,14 +2,14 @@
 
 Parsing ten thousand events is work of the event loop that single requests of others need as well. However many bodies
 one client sends at once, only one slice of them is worked on between rounds of the loop for all others, and every other
-client's body comes before its second.
+client's body comes before its second. While single events are being appended, work on bodies rests as long as it takes.
 """
 
 import asyncio
 import random
 from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 from tallystick.errors import OverloadedError
@@ -22,6 +22,11 @@ PAUSE: Final = 0.25
 
 _ROUNDS: Final = 3
 
+_SHORTEST_REST: Final = 0.002
+"""Seconds: the loop's clock counts milliseconds, so what is shorter would take several times as long as it should."""
+
+_LONGEST_REST: Final = 0.02
+
 
 async def give_way() -> None:
     """Let all others run between two slices of long work.
@@ -31,6 +36,54 @@ async def give_way() -> None:
     """
     for _ in range(_ROUNDS):
         await asyncio.sleep(0)
+
+
+class Rests:
+    """When long work rests: while requests are in progress that are done quickly, each within a ``with`` block.
+
+    It works as long as it rests, so it keeps half of the loop. Giving way alone lets the others wait for a slice of it
+    in every third round.
+
+    Args:
+        longest: Seconds that it rests at most between two slices.
+    """
+
+    def __init__(self, longest: float = _LONGEST_REST) -> None:
+        self._longest = longest
+        self._count = 0
+        self._none = asyncio.Event()
+        self._none.set()
+        self._owed = 0.0
+
+    @property
+    def in_progress(self) -> int:
+        """How many quick requests there are."""
+        return self._count
+
+    def __enter__(self) -> None:
+        """One more is in progress."""
+        self._count += 1
+        self._none.clear()
+
+    def __exit__(self, *_: object) -> None:
+        """It is answered, or failed."""
+        self._count -= 1
+        if not self._count:
+            self._none.set()
+
+    async def rest(self, worked: float) -> None:
+        """Give way; while quick requests are in progress, for as long as was worked since the last rest.
+
+        Args:
+            worked: Seconds that the last slice took.
+        """
+        await give_way()
+        self._owed = min(self._owed + worked, self._longest) if self._count else 0.0
+        if self._owed >= min(_SHORTEST_REST, self._longest):
+            owed, self._owed = self._owed, 0.0
+            with suppress(TimeoutError):
+                async with asyncio.timeout(owed):
+                    await self._none.wait()
 
 
 class Turns:

@@ -1,4 +1,4 @@
-"""Turns: one body at a time, clients in turn, and only so many let in."""
+"""Turns: one body at a time, clients in turn, only so many let in, and rests beside quick requests."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from tallystick.errors import OverloadedError
-from tallystick.log.turns import Turns
+from tallystick.log.turns import Rests, Turns
 
 
 async def take(turns: Turns, client: str, order: list[str], *, work: int = 3) -> None:
@@ -82,3 +82,48 @@ async def test_a_refusal_waits_but_keeps_nobody_waiting() -> None:
         async with asyncio.timeout(1), turns.admit("other"), turns.turn("other"):
             assert not refused.done()
         refused.cancel()
+
+
+async def test_long_work_rests_until_no_quick_request_is_in_progress() -> None:
+    rests = Rests(longest=60)
+    with rests:
+        with rests:
+            resting = asyncio.create_task(rests.rest(60))
+            await asyncio.sleep(0.01)
+        assert rests.in_progress == 1
+        await asyncio.sleep(0.01)
+        assert not resting.done()
+    async with asyncio.timeout(5):
+        await resting
+
+
+@pytest.mark.parametrize(("longest", "worked"), [(60, 0.003), (0.003, 60)], ids=["by its work", "by the bound"])
+async def test_long_work_goes_on_though_quick_requests_never_end(longest: float, worked: float) -> None:
+    rests = Rests(longest)
+    with rests:
+        async with asyncio.timeout(5):
+            await rests.rest(worked)
+        assert rests.in_progress == 1
+
+
+async def test_a_slice_too_short_for_the_clock_of_the_loop_is_rested_for_with_the_next() -> None:
+    rests = Rests(longest=60)
+    with rests:
+        short = asyncio.create_task(rests.rest(0.0015))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert short.done()
+        next_one = asyncio.create_task(rests.rest(0.0015))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not next_one.done()
+    await next_one
+
+
+async def test_long_work_only_gives_way_where_nobody_else_is() -> None:
+    rests = Rests(longest=60)
+    with pytest.raises(ValueError, match="bad"), rests:
+        raise ValueError("bad")
+
+    async with asyncio.timeout(5):
+        await rests.rest(60)
