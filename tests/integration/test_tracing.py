@@ -85,6 +85,18 @@ async def test_a_job_comes_of_the_request_that_asked_for_it(settings: Settings, 
     assert run.told["tallystick.job.state"] == "succeeded"
 
 
+async def test_an_export_tells_what_it_copied(settings: Settings) -> None:
+    async with receiving() as receiver, open_door(tracing(settings, receiver)) as door:
+        await door.make_tenant("acme")
+        stored = await door.client.post("/api/v1/logs", json=event(), headers=door.bearer())
+        assert stored.status_code == 201
+        exported = await door.client.get("/api/v1/logs/export", headers=door.bearer())
+        assert exported.text.count("\n") == 1
+        request = await receiver.first("GET /api/v1/logs/export")
+        copied = await receiver.first("copy tallystick.log_events")
+    assert copied.span.parent_span_id == request.span.span_id
+
+
 async def test_nothing_personal_is_told(settings: Settings) -> None:
     planted = iter(f"planted{number:04d}" for number in range(10_000))
     async with receiving() as receiver:

@@ -1,8 +1,8 @@
 """Reads a log in order of occurrence as lines of JSON that PostgreSQL made: nothing is done for each event here."""
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Generator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from time import monotonic
 from typing import TypeAlias, cast
@@ -13,6 +13,7 @@ from tallystick.database.pools import Database
 from tallystick.log import queries
 from tallystick.query.timestamps import microseconds, parse_timestamp
 from tallystick.settings import DatabaseSettings
+from tallystick.tracing import Tracing
 
 Place: TypeAlias = tuple[int, int]
 """Where an event stands in order of occurrence: that in Unix microseconds, and its seq."""
@@ -173,9 +174,10 @@ class _Stretch:
         """Read up to so many events; false where it was broken off before, behind `last`."""
         try:
             async with database.log_session(log_id) as connection:
-                self.events = await queries.copy_lines(
-                    connection, extent.after, extent.until_us, extent.through, most, self._take
-                )
+                with _told(database.tracing):
+                    self.events = await queries.copy_lines(
+                        connection, extent.after, extent.until_us, extent.through, most, self._take
+                    )
         except _EnoughError:
             # Nothing of the database is held any more: there is time until all is taken.
             await self._pieces.put(self.last)
@@ -194,3 +196,16 @@ class _Stretch:
                     await self._pieces.put(piece)
                 return
         raise _EnoughError
+
+
+@contextmanager
+def _told(tracing: Tracing) -> Generator[None]:
+    """Tell of a stretch as of any statement, of which the driver tells nothing; to break it off is no error."""
+    began, error = monotonic(), None
+    try:
+        yield
+    except Exception as failure:
+        error = None if isinstance(failure, _EnoughError) else type(failure).__name__
+        raise
+    finally:
+        tracing.statement("copy tallystick.log_events", monotonic() - began, error)
