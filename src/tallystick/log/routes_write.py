@@ -108,15 +108,15 @@ class _Desk:
         self._rests = Rests()
 
     async def append_one(self, request: Request) -> Response:
-        with self._rests:
-            return await self._append_one(request)
-
-    async def _append_one(self, request: Request) -> Response:
         principal = await self._gate.authenticate(request)
         form_of(request, allowed=("json",))
         query_of(request)
         api = self._settings.api
         body = await read_body(request, api.max_event_bytes, api.body_timeout)
+        with self._rests:  # not before: whoever sends a body slowly shall slow nobody else down
+            return await self._append_one(request, principal, body)
+
+    async def _append_one(self, request: Request, principal: Principal, body: bytes) -> Response:
         value = parse_json(body)
         access = await self._gate.authorise(principal, APPEND_EVENT, _tenant_of(value))
         await self._gate.charge(request, access, 1)

@@ -55,11 +55,6 @@ class Rests:
         self._none.set()
         self._owed = 0.0
 
-    @property
-    def in_progress(self) -> int:
-        """How many quick requests there are."""
-        return self._count
-
     def __enter__(self) -> None:
         """One more is in progress."""
         self._count += 1
@@ -79,7 +74,7 @@ class Rests:
         """
         await give_way()
         self._owed = min(self._owed + worked, self._longest) if self._count else 0.0
-        if self._owed >= min(_SHORTEST_REST, self._longest):
+        if self._owed >= _SHORTEST_REST:
             owed, self._owed = self._owed, 0.0
             with suppress(TimeoutError):
                 async with asyncio.timeout(owed):
