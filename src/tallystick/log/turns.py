@@ -45,10 +45,12 @@ class Rests:
     in every third round.
 
     Args:
+        shortest: Seconds of work that it rests for at least; for less it rests with the next slice.
         longest: Seconds that it rests at most between two slices.
     """
 
-    def __init__(self, longest: float = _LONGEST_REST) -> None:
+    def __init__(self, shortest: float = _SHORTEST_REST, longest: float = _LONGEST_REST) -> None:
+        self._shortest = shortest
         self._longest = longest
         self._count = 0
         self._none = asyncio.Event()
@@ -74,7 +76,7 @@ class Rests:
         """
         await give_way()
         self._owed = min(self._owed + worked, self._longest) if self._count else 0.0
-        if self._owed >= _SHORTEST_REST:
+        if self._owed >= self._shortest:
             owed, self._owed = self._owed, 0.0
             with suppress(TimeoutError):
                 async with asyncio.timeout(owed):

@@ -84,13 +84,20 @@ async def test_a_refusal_waits_but_keeps_nobody_waiting() -> None:
         refused.cancel()
 
 
+async def rested(rests: Rests, worked: float) -> asyncio.Task[None]:
+    """What a slice of long work comes to in some rounds of the loop: it is done unless it rests."""
+    resting = asyncio.create_task(rests.rest(worked))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    return resting
+
+
 async def test_long_work_rests_until_no_quick_request_is_in_progress() -> None:
     rests = Rests(longest=60)
     with rests:
         with rests:
-            resting = asyncio.create_task(rests.rest(60))
-            await asyncio.sleep(0.01)
-        await asyncio.sleep(0.01)
+            resting = await rested(rests, 60)
+        await asyncio.sleep(0)
         assert not resting.done()
     async with asyncio.timeout(5):
         await resting
@@ -98,37 +105,30 @@ async def test_long_work_rests_until_no_quick_request_is_in_progress() -> None:
 
 @pytest.mark.parametrize(("longest", "worked"), [(60, 0.003), (0.003, 60)], ids=["by its work", "by the bound"])
 async def test_long_work_goes_on_though_quick_requests_never_end(longest: float, worked: float) -> None:
-    rests = Rests(longest)
+    rests = Rests(longest=longest)
     with rests:
         async with asyncio.timeout(5):
             await rests.rest(worked)
 
 
 async def test_a_slice_too_short_for_the_clock_of_the_loop_is_rested_for_with_the_next() -> None:
-    rests = Rests(longest=60)
+    rests = Rests(shortest=30, longest=60)
     with rests:
-        short = asyncio.create_task(rests.rest(0.0015))
-        for _ in range(5):
-            await asyncio.sleep(0)
-        assert short.done()
-        next_one = asyncio.create_task(rests.rest(0.0015))
-        for _ in range(5):
-            await asyncio.sleep(0)
-        assert not next_one.done()
-    await next_one
+        assert (await rested(rests, 20)).done()
+        resting = await rested(rests, 20)
+        assert not resting.done()
+    await resting
 
 
 async def test_nothing_is_rested_for_twice_or_that_was_done_alone() -> None:
-    rests = Rests(longest=60)
-    await rests.rest(0.0019)
+    rests = Rests(shortest=30, longest=60)
+    await rests.rest(29)
     with rests:
-        for rested in (0.003, None):
-            alone = asyncio.create_task(rests.rest(0.0002))
-            for _ in range(5):
-                await asyncio.sleep(0)
-            assert alone.done()
-            if rested is not None:
-                await rests.rest(rested)
+        assert (await rested(rests, 2)).done()
+        resting = await rested(rests, 40)
+    await resting
+    with rests:
+        assert (await rested(rests, 2)).done()
 
 
 async def test_long_work_only_gives_way_where_nobody_else_is() -> None:
