@@ -7,13 +7,19 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
+from tallystick.auth.keys import load_or_create
 from tallystick.auth.model import Principal, Role
+from tallystick.auth.verifier import TokenVerifier
+from tallystick.settings import AuthSettings
+
+ISSUER = "https://issuer.example"
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
@@ -54,7 +60,7 @@ def claims(**changes: Any) -> dict[str, Any]:
     """The claims of a valid token; a change to None takes the claim away."""
     now = int(time.time())
     made = {
-        "iss": "https://issuer.example",
+        "iss": ISSUER,
         "aud": "tallystick",
         "sub": "ada@example.com",
         "jti": "t1",
@@ -136,3 +142,18 @@ async def jwks_server() -> AsyncGenerator[JwksServer]:
     served.port = server.sockets[0].getsockname()[1]
     async with server:
         yield served
+
+
+def trusting(server: JwksServer, **changes: Any) -> AuthSettings:
+    """Settings that believe one external issuer, whose keys the server has."""
+    return AuthSettings(external_issuers={ISSUER: server.url}, **changes)
+
+
+@asynccontextmanager
+async def opened(settings: AuthSettings, keys_dir: Path, **arguments: Any) -> AsyncGenerator[TokenVerifier]:
+    """A verifier with the local keys of a folder, made where there are none."""
+    verifier = TokenVerifier(settings, load_or_create(keys_dir), **arguments)
+    try:
+        yield verifier
+    finally:
+        await verifier.aclose()

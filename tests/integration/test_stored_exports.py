@@ -380,37 +380,3 @@ async def test_only_so_many_are_fetched_at_once(door: Door, stored_settings: Set
             held.enter_context(downloads.admitted(str(each)))
         busy = await fetch(door, export)
     assert (busy.status_code, busy.json()["type"]) == (503, "/problems/overloaded")
-
-
-@pytest.mark.parametrize(
-    ("body", "pointer"),
-    [
-        ({"format": "xml"}, "/format"),
-        ({"compression": "brotli"}, "/compression"),
-        ({"columns": ["id"]}, "/columns"),
-        ({"format": "csv", "columns": ["what"]}, "/columns"),
-        ({"through_seq": 7}, "/through_seq"),
-        ({"through_seq": "7"}, "/through_seq"),
-        ({"after_id": "x"}, "/after_id"),
-        ({"limit": 10}, "/limit"),
-        ({"order": "oldest"}, "/order"),
-        ({"severity": ["LOUD"]}, "/severity"),
-        ({"q": "("}, "/q"),
-    ],
-)
-async def test_what_is_wrong_is_pointed_at(settings: Settings, body: dict[str, Any], pointer: str) -> None:
-    async with open_door(settings) as door:
-        await door.make_tenant("acme")
-        answer = await door.client.post(EXPORTS, json=body, headers=door.bearer())
-        assert answer.status_code == 422, answer.text
-        assert [flaw["pointer"] for flaw in answer.json()["errors"]] == [pointer]
-        assert (await door.client.get(EXPORTS, headers=door.bearer())).json()["items"] == []
-
-
-async def test_an_id_that_is_none_is_not_found(settings: Settings) -> None:
-    async with open_door(settings) as door:
-        await door.make_tenant("acme")
-        for export_id in ("x", "3f0c9a52-6f0e-4b7e-9d35-1f1f0e6f7c11"):
-            for method, path in (("GET", ""), ("GET", "/content"), ("DELETE", "")):
-                answer = await door.client.request(method, f"{EXPORTS}/{export_id}{path}", headers=door.bearer())
-                assert answer.status_code == 404

@@ -6,7 +6,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-MODULES = sorted(file.relative_to(ROOT) for place in ("src", "packages") for file in (ROOT / place).rglob("*.py"))
+
+
+def found(*places: str) -> list[Path]:
+    return sorted(file.relative_to(ROOT) for place in places for file in (ROOT / place).rglob("*.py"))
+
+
+MODULES = found("src", "packages")
+TESTS = found("tests")
 
 
 @pytest.mark.parametrize("module", MODULES, ids=str)
@@ -16,3 +23,8 @@ def test_a_module_says_its_job_and_stays_short(module: Path) -> None:
     told = ast.get_docstring(ast.parse(text))
     assert told, "it does not say its job"
     assert told.splitlines()[0].strip(), "it does not say its job in its first line"
+
+
+@pytest.mark.parametrize("module", TESTS, ids=str)
+def test_a_module_of_tests_stays_short(module: Path) -> None:
+    assert len((ROOT / module).read_text(encoding="utf-8").splitlines()) < 400
