@@ -21,7 +21,7 @@ from pydantic import SecretStr
 import deadlines
 import ordering
 from databases import running_postgres
-from doors import Door, open_door
+from doors import Door, LiveDoor, live_door, open_door
 from factories import make_log, unique
 from kms_servers import make_key
 from s3_servers import CREDENTIALS, make_bucket, s3_settings
@@ -246,4 +246,11 @@ async def door(settings: Settings) -> AsyncGenerator[Door]:
     """The whole API, with the tenant `acme`."""
     async with open_door(settings) as opened:
         await opened.make_tenant("acme")
+        yield opened
+
+
+@pytest_asyncio.fixture
+async def live(settings: Settings) -> AsyncGenerator[LiveDoor]:
+    """The same behind a socket."""
+    async with live_door(settings) as opened:
         yield opened

@@ -1,20 +1,9 @@
 """A stream leaves two events in the access log, however much it sends; one of the access log does not feed itself."""
 
-from collections.abc import AsyncGenerator
-
-import pytest_asyncio
-
 from access_events import outcomes, recorded
 from conftest import Connection
-from doors import LiveDoor, live_door
+from doors import LiveDoor
 from streams import append, first, items, receive
-from tallystick.settings import Settings
-
-
-@pytest_asyncio.fixture
-async def live(settings: Settings) -> AsyncGenerator[LiveDoor]:
-    async with live_door(settings) as opened:
-        yield opened
 
 
 async def test_a_stream_is_recorded_before_its_first_frame_and_after_its_last(

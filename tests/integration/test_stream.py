@@ -2,26 +2,17 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from websockets.exceptions import InvalidStatus
 
 from appending import LOGS, post
 from conftest import Connection
-from doors import LiveDoor, live_door
+from doors import LiveDoor
 from factories import event
 from stored_events import fill_log, remove
 from streams import DEADLINE, append, ended, first, items, log_of, receive
-from tallystick.settings import Settings
-
-
-@pytest_asyncio.fixture
-async def live(settings: Settings) -> AsyncGenerator[LiveDoor]:
-    async with live_door(settings) as opened:
-        yield opened
 
 
 async def test_what_is_stored_is_sent_as_get_answers_it(live: LiveDoor) -> None:

@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 
 import jwt
 import pytest
-import pytest_asyncio
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import InvalidStatus
 
@@ -30,12 +29,6 @@ FAST = 1.0
 
 def changed(settings: Settings, **api: Any) -> Settings:
     return settings.model_copy(update={"api": settings.api.model_copy(update=api)})
-
-
-@pytest_asyncio.fixture
-async def live(settings: Settings) -> AsyncGenerator[LiveDoor]:
-    async with live_door(settings) as opened:
-        yield opened
 
 
 async def refused(live: LiveDoor, token: str | None, **options: Any) -> tuple[int, dict[str, Any]]:

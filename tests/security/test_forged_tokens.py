@@ -2,13 +2,11 @@
 
 import asyncio
 import base64
-from collections.abc import AsyncGenerator
 from typing import Any
 
 import httpx
 import jwt
 import pytest
-import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from doors import LiveDoor, live_door
@@ -17,12 +15,6 @@ from tokens import Signer, segment
 
 LOGS = "/api/v1/logs"
 DEADLINE = 20.0
-
-
-@pytest_asyncio.fixture
-async def live(settings: Settings) -> AsyncGenerator[LiveDoor]:
-    async with live_door(settings) as opened:
-        yield opened
 
 
 def forged(door: Any, **header: Any) -> str:

@@ -24,12 +24,6 @@ DEADLINE = 20.0
 
 
 @pytest_asyncio.fixture
-async def live(settings: Settings) -> AsyncGenerator[LiveDoor]:
-    async with live_door(settings) as opened:
-        yield opened
-
-
-@pytest_asyncio.fixture
 async def client(live: LiveDoor) -> AsyncGenerator[httpx.AsyncClient]:
     async with httpx.AsyncClient(base_url=live.url, headers=live.door.bearer(), timeout=DEADLINE) as opened:
         yield opened

@@ -11,7 +11,7 @@ from tallystick.settings import AuthSettings
 from tokens import ISSUER
 
 
-async def test_hs256_needs_its_key_file(tmp_path: Path) -> None:
+def test_hs256_needs_its_key_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"hs256\.json"):
         TokenVerifier(AuthSettings(algorithms=("HS256",)), load_or_create(tmp_path / "keys"))
 

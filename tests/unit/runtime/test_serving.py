@@ -93,12 +93,7 @@ async def test_connections_are_handed_on_before_they_end() -> None:
 async def test_a_second_signal_ends_the_notice_and_loses_no_answer() -> None:
     app = _App()
     async with _serving(app, LONG) as (client, serving):
-        slow = asyncio.create_task(client.get("/slow"))
-        await app.entered.wait()
-        os.kill(os.getpid(), signal.SIGTERM)
-        await app.draining.wait()
-        os.kill(os.getpid(), signal.SIGTERM)
-        await _until_nobody_listens(str(client.base_url))
+        slow = await _told_twice_while_slow(app, client)
         app.let_go.set()
         assert (await slow).status_code == 503
         await serving
@@ -110,12 +105,7 @@ def test_a_third_signal_waits_for_no_request() -> None:
     async def work() -> None:
         app = _App()
         async with _serving(app, LONG) as (client, serving):
-            slow = asyncio.create_task(client.get("/slow"))
-            await app.entered.wait()
-            os.kill(os.getpid(), signal.SIGTERM)
-            await app.draining.wait()
-            os.kill(os.getpid(), signal.SIGTERM)
-            await _until_nobody_listens(str(client.base_url))
+            slow = await _told_twice_while_slow(app, client)
             os.kill(os.getpid(), signal.SIGTERM)
             await serving
             app.let_go.set()
@@ -131,6 +121,17 @@ async def test_without_a_notice_it_ends_at_once() -> None:
         await serving
         with pytest.raises(httpx.TransportError):
             await client.get("/readyz")
+
+
+async def _told_twice_while_slow(app: _App, client: httpx.AsyncClient) -> asyncio.Task[httpx.Response]:
+    """A request that is on its way when two signals have come and nobody listens any more."""
+    slow = asyncio.create_task(client.get("/slow"))
+    await app.entered.wait()
+    os.kill(os.getpid(), signal.SIGTERM)
+    await app.draining.wait()
+    os.kill(os.getpid(), signal.SIGTERM)
+    await _until_nobody_listens(str(client.base_url))
+    return slow
 
 
 async def _until_nobody_listens(url: str) -> None:
