@@ -119,7 +119,9 @@ class Child:
                 cwd=self.spec.folder,
                 env=self.spec.environment,
                 pass_fds=self.spec.inherited,
-                process_group=0,  # a terminal's Ctrl-C is for us: children are ended in their order
+                # A terminal's Ctrl-C is for us: children are ended in their order. And cores that are shared out among
+                # sessions are shared out among children.
+                start_new_session=True,
                 **self.spec.identity,
             )
 

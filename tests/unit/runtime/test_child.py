@@ -40,6 +40,14 @@ async def test_one_that_dies_is_started_again_and_the_death_is_told(tmp_path: Pa
     assert child.pid is None
 
 
+async def test_it_has_a_session_of_its_own(tmp_path: Path) -> None:
+    child = Child(_spec(tmp_path, "import time; time.sleep(60)"), lambda _: None)
+    await child.start()
+    assert child.pid is not None
+    assert os.getsid(child.pid) == child.pid
+    await child.stop()
+
+
 async def test_the_pauses_grow_while_it_does_not_stay(tmp_path: Path) -> None:
     said: asyncio.Queue[str] = asyncio.Queue()
     child = Child(_spec(tmp_path, "raise SystemExit(3)"), said.put_nowait)
