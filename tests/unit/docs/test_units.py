@@ -65,3 +65,9 @@ def test_an_api_process_is_given_the_time_that_it_may_take_to_end() -> None:
     settings = Settings()
     needed = int(notice[1]) + settings.api.drain_timeout + settings.database.append_timeout
     assert int(given[1]) >= math.ceil(needed)
+
+
+def test_a_worker_stands_back_and_an_api_process_does_not() -> None:
+    asked = re.compile(r"^(?:CPUWeight|Nice)=(\d+)$", re.MULTILINE)
+    assert asked.findall((UNITS / "tallystick-worker@.service").read_text()) == ["10", "10"]
+    assert asked.findall((UNITS / "tallystick-api@.service").read_text()) == []
