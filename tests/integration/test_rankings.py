@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from counted_events import EVERYTHING, KIND, NOW_US, WEEK, Counting, ask, assert_true, counting_in
-from stored_events import DAY_US, HOUR_US, Row, put
+from stored_events import DAY_US, HOUR_US, Row, partitions_back, put
 from tallystick.database.pools import Database
 from tallystick.errors import InvalidError
 from tallystick.followers.handing import record
@@ -138,6 +138,7 @@ async def test_rankings_of_periods_that_cut_through_spans(counting: Counting, ow
         Row(at, at - (DAY_US // 3 if draw.random() < 0.01 else 0), {**KIND, "user_id": user, "resource_id": thing})
         for at, user, thing in sorted(happened)
     ]
+    await partitions_back(owner, days=9, width=9)  # a month may have begun since
     events = await put(owner, log_id, made)
     await counting.roll_up(log_id, stretch=60)
     closed: int = await owner.fetchval(
