@@ -21,8 +21,8 @@ def stand_back() -> None:
     Linux can share them out among sessions first (`sched_autogroup_enabled`, see sched(7)). A niceness then counts
     within its session only, and the session has one of its own. With API process and worker in one session, others of
     that session waited up to 140 ms while the worker's twenty threads had both cores, nice as they were; with a nice
-    session for the worker the p99 of single appends beside a flood fell from 74 and 79 ms to 24 to 34. A session that
-    is shared with others stays as it is.
+    session for the worker the p99 of single appends beside a flood fell from 74 and 79 ms to between 20 and 34. A
+    session that is shared with others stays as it is.
     """
     niceness = os.nice(_NICENESS)
     if os.getsid(0) != os.getpid():
