@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what some tests start for themselves: HAProxy, Valkey or Redis, and the promtool of Prometheus.
+# Installs what some tests start for themselves: HAProxy, Valkey or Redis, PgBouncer, and the promtool of Prometheus.
 # For root on Debian and its kin, and without starting a service. Elsewhere it says what is missing: those tests skip.
 set -euo pipefail
 
@@ -11,6 +11,7 @@ has() { command -v "$1" >/dev/null; }
 missing() {
     has haproxy || echo haproxy
     has valkey-server || has redis-server || valkey_or_redis
+    has pgbouncer || echo pgbouncer
     has promtool || echo prometheus
 }
 
