@@ -138,7 +138,8 @@ async def _apply(connection: Connection, migration: Migration, lock_timeout: flo
                 ):
                     return False
                 await connection.execute(f"set local lock_timeout = '{lock_timeout * 1000:.0f}ms'")
-                await connection.execute(migration.sql)
+                # A file may hold nothing but the reason why nothing is to be done; the driver wants some statement.
+                await connection.execute(f"select;\n{migration.sql}")
                 await connection.execute(
                     "insert into tallystick.migrations (version, name, checksum) values ($1, $2, $3)",
                     migration.version,
