@@ -25,7 +25,7 @@ ACTIVE: Final = 100
 FLOOD_CONNECTIONS: Final = 64
 """Of bulk requests: 32,000 events at once, more than the queue of a process holds."""
 
-TENFOLD_CONNECTIONS: Final = 176
+TENFOLD_CONNECTIONS: Final = 150
 """So many it takes to offer ten times what the server can take: each refusal comes a quarter of a second later."""
 
 _FLOODING: Final = "bench-flooding"
@@ -136,7 +136,7 @@ async def noisy(instance: Instance, plan: Plan, say: Say) -> Report:
         calm.append(_quiet_figure("ten tenants, 200 events/s, alone", await _quiet(instance, names, plan.seconds)))
         say(f"ten tenants beside one that floods, round {number} of {plan.rounds}")
         load = flood_load(instance, plan.seconds + 2 * _LEAD_SECONDS, TENFOLD_CONNECTIONS)
-        with Running(load, secrets.token_hex(3)) as running:
+        with Running(load, secrets.token_hex(3), apart=True) as running:
             await asyncio.sleep(_LEAD_SECONDS)
             answers = await _quiet(instance, names, plan.seconds)
             outcome = running.wait()

@@ -206,11 +206,14 @@ class Running:
     Args:
         load: What to send.
         run: Begins every `request_id`.
+        apart: Whether it has a session of its own, as a client on another machine has cores of its own: where Linux
+            shares cores out among sessions, it then takes nothing from what else this process measures.
     """
 
-    def __init__(self, load: Load, run: str) -> None:
+    def __init__(self, load: Load, run: str, *, apart: bool = False) -> None:
         self._load = load
         self._run = run
+        self._apart = apart
         self._process: subprocess.Popen[str] | None = None
         self._output = ""
         self._left = ExitStack()
@@ -230,6 +233,7 @@ class Running:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
+                start_new_session=self._apart,
             )
             self._left = self._left.pop_all()
         return self
