@@ -4,10 +4,11 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any, Final, TypeAlias
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import asyncpg
 import pytest
@@ -19,13 +20,14 @@ from pydantic import SecretStr
 from factories import append, digests, prepared
 from tallystick.database.pools import Database
 from tallystick.errors import DatabaseDownError, UnavailableError
+from tallystick.log.model import PreparedEvent
 from tallystick.log.writer import Writer, WriterMetrics
 from tallystick.runtime.postgres import EmbeddedPostgres
 from tallystick.settings import DatabaseSettings, WriterSettings
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
-_COMMIT: Final = b"commit\0"
+_COMMIT: Final = b"commit and chain\0"
 
 
 class CuttingProxy:
@@ -42,6 +44,19 @@ class CuttingProxy:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         upstream_reader, upstream_writer = await asyncio.open_unix_connection(self._server_socket)
         answers = asyncio.create_task(_pump(upstream_reader, writer))
+        with suppress(ConnectionError):  # the client may end it as well
+            await self._forward(reader, upstream_reader, upstream_writer, answers)
+        await _end(answers)
+        writer.close()
+        upstream_writer.close()
+
+    async def _forward(
+        self,
+        reader: asyncio.StreamReader,
+        upstream_reader: asyncio.StreamReader,
+        upstream_writer: asyncio.StreamWriter,
+        answers: asyncio.Task[None],
+    ) -> None:
         while chunk := await reader.read(65536):
             if self.cut_at is not None and self.cut_at in chunk:
                 self.cut_at = None
@@ -51,15 +66,12 @@ class CuttingProxy:
                     upstream_writer.write(chunk)
                     await upstream_writer.drain()
                     await upstream_reader.read(65536)
-                break
+                return
             if self.stall_at is not None and self.stall_at in chunk:
                 self.stall_at = None
                 await self.healed.wait()
             upstream_writer.write(chunk)
             await upstream_writer.drain()
-        await _end(answers)
-        writer.close()
-        upstream_writer.close()
 
 
 async def _end(task: asyncio.Task[None]) -> None:
@@ -68,9 +80,10 @@ async def _end(task: asyncio.Task[None]) -> None:
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while chunk := await reader.read(65536):
-        writer.write(chunk)
-        await writer.drain()
+    with suppress(ConnectionError):  # the one that it is for has gone
+        while chunk := await reader.read(65536):
+            writer.write(chunk)
+            await writer.drain()
 
 
 @pytest_asyncio.fixture
@@ -130,13 +143,24 @@ async def test_the_answer_is_what_came_of_the_commit(
 
 
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
-@pytest.mark.parametrize("cut_at", [b"begin;", b"update tallystick.logs", b"COPY ", b"PGCOPY"])
+@pytest.mark.parametrize(
+    ("cut_at", "events"),
+    [
+        (b"begin;", 5_000),
+        (b"update tallystick.logs", 5_000),
+        (b"COPY ", 5_000),
+        (b"PGCOPY", 5_000),
+        (b"update tallystick.logs", 5),
+        (b'"salt":"', 5),
+    ],
+)
 async def test_a_connection_lost_before_the_commit_stores_nothing_and_is_an_outage(
     proxy: tuple[CuttingProxy, Path],
     owner: Connection,
     database: Database,
     log_id: int,
     cut_at: bytes,
+    events: int,
     run: Callable[[Coroutine[Any, Any, None]], None],
 ) -> None:
     """On both loops, as they differ in what they say of a write to what is closed; the API runs on uvloop."""
@@ -150,7 +174,7 @@ async def test_a_connection_lost_before_the_commit_stores_nothing_and_is_an_outa
             stack.push_async_callback(writer.close)
 
             with pytest.raises(DatabaseDownError):
-                await writer.append(append(log_id, *(prepared() for _ in range(5_000))))
+                await writer.append(append(log_id, *(prepared() for _ in range(events))))
             again = await writer.append(append(log_id, prepared()))
             assert [place.seq for place in again.stored if place] == [0]
 
@@ -161,12 +185,35 @@ async def test_a_connection_lost_before_the_commit_stores_nothing_and_is_an_outa
     assert await owner.fetchval("select count(*) from tallystick.events where log_id = $1", log_id) == 1
 
 
-@pytest.mark.parametrize("stall_at", [b"begin;", b"update tallystick.logs", b"COPY ", b"PGCOPY", b"commit\0"])
+@pytest.mark.parametrize(
+    ("stall_at", "with_keys"),
+    [
+        (b"pg_backend_pid", False),
+        (b"begin;", False),
+        (b"update tallystick.logs", False),
+        (b'"salt":"', False),
+        (_COMMIT, False),
+        (b"update tallystick.logs", True),
+        (b"COPY ", True),
+        (b"PGCOPY", True),
+        (_COMMIT, True),
+    ],
+)
 async def test_a_stall_that_heals_leaves_nothing_behind(
-    proxy: tuple[CuttingProxy, Path], owner: Connection, database: Database, log_id: int, stall_at: bytes
+    proxy: tuple[CuttingProxy, Path],
+    owner: Connection,
+    database: Database,
+    log_id: int,
+    stall_at: bytes,
+    with_keys: bool,
 ) -> None:
     stalling, folder = proxy
-    settings = through(folder, database.settings, append_timeout=0.5, writer_connections=2)
+    settings = through(folder, database.settings, append_timeout=0.5, connect_timeout=0.5, writer_connections=2)
+    numbers = count()
+
+    def event() -> PreparedEvent:
+        return prepared(event_id=f"e-{next(numbers)}" if with_keys else None)
+
     async with AsyncExitStack() as stack:
         pools = await stack.enter_async_context(Database.from_settings(settings))
         writer = Writer(pools, WriterSettings(), digests(), WriterMetrics(CollectorRegistry()))
@@ -174,18 +221,46 @@ async def test_a_stall_that_heals_leaves_nothing_behind(
         stack.push_async_callback(writer.close)
         stalling.stall_at = stall_at
 
-        (result,) = await asyncio.gather(writer.append(append(log_id, prepared())), return_exceptions=True)
+        stalled = event()
+        (result,) = await asyncio.gather(writer.append(append(log_id, stalled)), return_exceptions=True)
+        assert stalling.stall_at is None
         assert isinstance(result, UnavailableError)
         stalling.healed.set()
         acknowledged: list[str] = []
         async with asyncio.timeout(20):
             while len(acknowledged) < 5:
-                (later,) = await asyncio.gather(writer.append(append(log_id, prepared())), return_exceptions=True)
+                (later,) = await asyncio.gather(writer.append(append(log_id, event())), return_exceptions=True)
                 if isinstance(later, BaseException):
                     assert isinstance(later, UnavailableError)
                 else:
                     acknowledged += [place.id for place in later.stored if place]
 
-    rows = await owner.fetch("select seq, body::jsonb ->> 'id' as id from tallystick.events order by seq")
+    rows = await owner.fetch("select seq, body, body::jsonb ->> 'id' as id from tallystick.events order by seq")
     assert [row["seq"] for row in rows] == list(range(len(rows)))
     assert {row["id"] for row in rows} >= set(acknowledged)
+    if isinstance(result, DatabaseDownError):  # it said that nothing was stored
+        assert not any(row["body"].encode().endswith(stalled.rest) for row in rows)
+
+
+async def test_a_transaction_that_was_begun_ahead_is_left_when_nothing_comes(
+    database_settings: DatabaseSettings, superuser: Connection, log_id: int
+) -> None:
+    settings = database_settings.model_copy(update={"writer_connections": 2})
+    async with Database.from_settings(settings) as pools, asyncio.timeout(20):
+        writer = Writer(pools, WriterSettings(), digests(), WriterMetrics(CollectorRegistry()))
+        await writer.start()
+        for _ in range(2):
+            await writer.append(append(log_id, prepared()))
+            while "idle in transaction" in await _states(superuser, settings):  # noqa: ASYNC110 - of the server
+                await asyncio.sleep(0.05)
+        await writer.close()
+
+
+async def _states(superuser: Connection, settings: DatabaseSettings) -> set[str]:
+    """What the writer's connections to this database are doing."""
+    assert settings.url is not None
+    name = urlsplit(settings.url.get_secret_value()).path.lstrip("/")
+    rows = await superuser.fetch(
+        "select state from pg_stat_activity where datname = $1 and usename = 'tallystick_writer'", name
+    )
+    return {row["state"] for row in rows}

@@ -25,7 +25,7 @@ from stored_events import Connection
 from tallystick.database.migrate import migrate, migrations
 from tallystick.database.partitions import maintain
 from tallystick.database.pools import Database
-from tallystick.log.appender import Probe, was_committed
+from tallystick.log.commit import Probe, was_committed
 from tallystick.log.writer import Writer, WriterMetrics
 from tallystick.runtime.postgres import DATABASE, OWNER, PORT, EmbeddedPostgres
 from tallystick.settings import DatabaseSettings, Settings, WriterSettings

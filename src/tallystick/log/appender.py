@@ -4,10 +4,7 @@ The rows of the batch's logs stay locked until the commit, so within a log the o
 """
 
 import asyncio
-import io
-import os
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import asyncpg
@@ -15,21 +12,18 @@ import asyncpg
 from tallystick.database.outage import as_lost_connection
 from tallystick.database.pools import OwnConnection
 from tallystick.log import copyrows
-from tallystick.log.identity import RANDOM_BITS, make_id
-from tallystick.log.lanes import Append, Outcome, Stored
-from tallystick.log.model import form_head
-from tallystick.log.plan import New, Plan, Result
+from tallystick.log.commit import Appended, CommitLostError, Probe
+from tallystick.log.few import append_few, are_few
+from tallystick.log.identity import draw_random
+from tallystick.log.lanes import Append, Outcome
+from tallystick.log.plan import New, Plan
 from tallystick.log.retries import DigestKeys
 from tallystick.log.retry_book import RetryBook, keep, look_up
 from tallystick.log.turns import give_way
 from tallystick.query.timestamps import format_milliseconds
-from tallystick_tlog.leaf import leaf_hash
 
 SLICE: Final = 100
 """Events that are finished before the event loop gets its turn: less than a millisecond."""
-
-_RANDOM_BYTES: Final = 5
-_RANDOM_MASK: Final = (1 << RANDOM_BITS) - 1
 
 _TODAY = "(clock_timestamp() at time zone 'UTC')::date - date '1970-01-01' as day"
 _LOCK_ONE = f"select id, {_TODAY} from tallystick.logs where id = any($1::int[]) for no key update"  # noqa: S608
@@ -49,47 +43,13 @@ _LOCK_AND_GROW_MANY = f"with free as ({_LOCK_MANY})" + _GROW_WHERE.format(join="
 _ORDERLY_REFUSALS = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.LockNotAvailableError)
 
 
-class CommitLostError(Exception):
-    """The connection was lost while it committed: whether the batch is stored is not known yet.
-
-    Attributes:
-        appended: What it did if it was committed.
-    """
-
-    def __init__(self, appended: "Appended") -> None:
-        super().__init__("the connection was lost while it committed")
-        self.appended = appended
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """One new event of a batch, to ask by whether the batch was committed."""
-
-    log_id: int
-    seq: int
-    received_ms: int
-    leaf_hash: bytes
-
-
-@dataclass(slots=True)
-class Appended:
-    """What a transaction did.
-
-    Attributes:
-        results: By request; what is not here was set aside.
-        set_aside: Requests whose log another process holds: to be tried in a transaction of their own.
-        sizes: Of the logs that grew, by id.
-        probe: None when nothing new was stored.
-    """
-
-    results: dict[Append, Result] = field(default_factory=dict[Append, Result])
-    set_aside: list[Append] = field(default_factory=list[Append])
-    sizes: dict[int, int] = field(default_factory=dict[int, int])
-    probe: Probe | None = None
-
-
 async def append_batch(
-    connection: OwnConnection, batch: Sequence[Append], digests: DigestKeys, *, lock_timeout: float
+    connection: OwnConnection,
+    batch: Sequence[Append],
+    digests: DigestKeys,
+    *,
+    lock_timeout: float | None = None,
+    chain: bool = False,
 ) -> Appended:
     """Append a batch in one transaction.
 
@@ -97,20 +57,24 @@ async def append_batch(
     it is not known, and nothing later may become part of an old transaction.
 
     Args:
-        connection: Of the writer role, in no transaction.
+        connection: Of the writer role, in no transaction, or one that nothing was done in.
         batch: Requests; those of one log in the order they are to be stored.
         digests: Of retry keys.
-        lock_timeout: Seconds to wait for a log that another transaction holds.
+        lock_timeout: Seconds to wait for a log that another transaction holds; None leaves it to the connection.
+        chain: Begin the next transaction with the commit: the next batch is spared a trip. `leave` ends it again.
 
     Raises:
-        CommitLostError: Ask for the outcome, by its probe, before anything else.
+        CommitLostError: Ask for the outcome before anything else.
         asyncpg.PostgresError: Refused before the commit; nothing was stored.
     """
     appended = Appended()
     try:
         with as_lost_connection():
-            await connection.execute(f"begin; set local lock_timeout = {lock_timeout * 1000:.0f}")
-            if any(append.has_keys for append in batch):
+            if not is_inside(connection):
+                await connection.execute("begin; " + _wait_at_most(lock_timeout))
+            if are_few(batch):
+                await append_few(connection, batch, appended)
+            elif any(append.has_keys for append in batch):
                 await _append_with_keys(connection, batch, digests, appended)
             else:
                 await _append_plain(connection, batch, appended)
@@ -121,7 +85,7 @@ async def append_batch(
         connection.terminate()
         raise
     try:
-        tag = await connection.execute("commit")
+        tag = await connection.execute("commit and chain" if chain else "commit")
     except (Exception, asyncio.CancelledError) as error:
         # Even a time-out may come after the server committed: nobody may be told before it was asked.
         connection.terminate()
@@ -132,24 +96,32 @@ async def append_batch(
     return appended
 
 
+def _wait_at_most(lock_timeout: float | None) -> str:
+    return "" if lock_timeout is None else f"set local lock_timeout = {lock_timeout * 1000:.0f}"
+
+
+def is_inside(connection: OwnConnection) -> bool:
+    """Whether a connection is in a transaction."""
+    return not connection.is_closed() and connection.is_in_transaction()
+
+
+async def leave(connection: OwnConnection) -> None:
+    """End the transaction that the last commit began, if there is one.
+
+    Raises:
+        OSError, asyncpg.PostgresError, asyncpg.InterfaceError: See `database.outage`; the connection is terminated.
+    """
+    if is_inside(connection):
+        with as_lost_connection():
+            await _roll_back(connection)
+
+
 async def _roll_back(connection: OwnConnection) -> None:
     try:
         await connection.execute("rollback")
     except BaseException:
         connection.terminate()
         raise
-
-
-async def was_committed(connection: OwnConnection, probe: Probe) -> bool:
-    """Ask by one of its events whether a batch was committed; waits for the lost transaction to end."""
-    with as_lost_connection():
-        return await connection.fetchval(
-            "select tallystick.was_appended($1, $2, to_timestamp($3::numeric / 1000), $4)",
-            probe.log_id,
-            probe.seq,
-            probe.received_ms,
-            probe.leaf_hash,
-        )
 
 
 async def _append_plain(connection: OwnConnection, batch: Sequence[Append], appended: Appended) -> None:
@@ -230,15 +202,10 @@ def _finish(part: Sequence[New], log_id: int, first_seq: int, received_ms: int, 
     received_at = format_milliseconds(received_ms)
     received_us = received_ms * 1000
     rows: list[bytes] = []
-    randomness = io.BytesIO(os.urandom(_RANDOM_BYTES * len(part)))
-    for seq, new in enumerate(part, first_seq):
-        event = new.event
-        event_id = make_id(received_ms, seq, int.from_bytes(randomness.read(_RANDOM_BYTES), "big") & _RANDOM_MASK)
-        body = form_head(event_id, received_at, with_timestamp=event.occurred_us is None) + event.rest
-        leaf = leaf_hash(body)
-        occurred_us = received_us if event.occurred_us is None else event.occurred_us
+    for seq, (new, random) in enumerate(zip(part, draw_random(len(part)), strict=True), first_seq):
+        body, leaf = new.place(seq, received_ms, received_at, random)
+        occurred_us = received_us if new.event.occurred_us is None else new.event.occurred_us
         rows.append(copyrows.event_row(log_id, seq, received_us, occurred_us, leaf, body))
-        new.stored = Stored(event_id, seq, leaf.hex(), received_at)
         if appended.probe is None:
             appended.probe = Probe(log_id, seq, received_ms, leaf)
     return rows

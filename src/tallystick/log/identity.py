@@ -10,14 +10,18 @@ The layout is RFC 9562 §6.2 (method 1, a dedicated counter)::
     34 bits  random
 """
 
+import os
 import re
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 MAX_SEQ = (1 << 40) - 1
 """A log holds at most 2⁴⁰ events."""
 
 MAX_MILLISECONDS = (1 << 48) - 1
 RANDOM_BITS = 34
+
+_RANDOM_BYTES: Final = 5
+_RANDOM_MASK: Final = (1 << RANDOM_BITS) - 1
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
@@ -32,6 +36,13 @@ class Place(NamedTuple):
 
     seq: int
     received_ms: int
+
+
+def draw_random(count: int) -> list[int]:
+    """The random bits of so many ids."""
+    drawn = os.urandom(_RANDOM_BYTES * count)
+    starts = range(0, len(drawn), _RANDOM_BYTES)
+    return [int.from_bytes(drawn[start : start + _RANDOM_BYTES], "big") & _RANDOM_MASK for start in starts]
 
 
 def make_id(received_ms: int, seq: int, random: int) -> str:

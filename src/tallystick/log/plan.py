@@ -5,8 +5,10 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from tallystick.errors import TallystickError
+from tallystick.log.identity import make_id
 from tallystick.log.lanes import Append, Outcome, Stored
-from tallystick.log.model import PreparedEvent
+from tallystick.log.model import PreparedEvent, form_head
+from tallystick_tlog.leaf import leaf_hash
 
 Result: TypeAlias = "Outcome | TallystickError"
 
@@ -17,6 +19,24 @@ class New:
 
     event: PreparedEvent
     stored: Stored | None = None
+
+    def place(self, seq: int, received_ms: int, received_at: str, random: int) -> tuple[bytes, bytes]:
+        """Give it its place in the log.
+
+        Args:
+            seq: Position in the log.
+            received_ms: Arrival in Unix milliseconds.
+            received_at: The same as RFC 3339.
+            random: The random bits of its id.
+
+        Returns:
+            The body, now complete, and its leaf hash.
+        """
+        event_id = make_id(received_ms, seq, random)
+        body = form_head(event_id, received_at, with_timestamp=self.event.occurred_us is None) + self.event.rest
+        leaf = leaf_hash(body)
+        self.stored = Stored(event_id, seq, leaf.hex(), received_at)
+        return body, leaf
 
 
 @dataclass(frozen=True, slots=True)

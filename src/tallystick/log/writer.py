@@ -7,6 +7,7 @@ dropped: a request is answered with where its events lie, or with an error that 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from time import monotonic
 from typing import Final
 
@@ -17,7 +18,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from tallystick.database.outage import OUTAGES
 from tallystick.database.pools import Database, OwnConnection
 from tallystick.errors import DatabaseDownError, InvalidError, TallystickError, UnavailableError
-from tallystick.log.appender import Appended, CommitLostError, Probe, append_batch, was_committed
+from tallystick.log.appender import append_batch, is_inside, leave
+from tallystick.log.commit import Appended, CommitLostError, Probe, was_committed
 from tallystick.log.lanes import Append, Lanes, Outcome
 from tallystick.log.retries import Digests
 from tallystick.settings import WriterSettings
@@ -30,8 +32,29 @@ _SHARED_LOCK_TIMEOUT: Final = 0.1
 
 _ASK_AGAIN_SECONDS: Final = 0.2
 
+_STAY_SECONDS: Final = 0.5
+"""How long a connection stays in a transaction that nothing was done in: the next batch finds it begun."""
+
+# Through a pooler a session belongs to others as well; and who stayed in a transaction would keep it from them.
+_OWN: Final = "select case when pg_backend_pid() = $1 then set_config('lock_timeout', $2, false) end is not null"
+
 _TELL_SECONDS: Final = 0.05
 """How late metrics may know of what was accepted: telling them at each request took 3 % of a single append's CPU."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A connection of the writer.
+
+    Attributes:
+        lock_timeout: Seconds that it waits for a log.
+        own: Whether its session is its alone, and so has that limit and may stay in a transaction.
+    """
+
+    connection: OwnConnection
+    patient: bool
+    lock_timeout: float
+    own: bool
 
 
 class WriterMetrics:
@@ -169,13 +192,13 @@ class Writer:
 
     async def _work(self, *, patient: bool) -> None:
         """Store batch after batch over one connection."""
-        connection: OwnConnection | None = None
-        while batch := await self._next_batch(patient=patient):
+        line: _Line | None = None
+        while batch := await self._next_batch(line, patient=patient):
             try:
-                if connection is None or connection.is_closed():
-                    connection = await self._database.connect_writer()
+                if line is None or line.connection.is_closed():
+                    line = await self._connect(patient=patient)
                 with self._tracing.span("append", _told(batch), causes=_causes(batch)):
-                    await self._store(connection, batch, patient=patient)
+                    await self._store(line, batch)
             except TallystickError as error:
                 self._fail(batch, error, reason=error.slug)
             except OUTAGES as error:
@@ -190,25 +213,47 @@ class Writer:
                 self._lanes.release(batch)
                 self._tell()
                 self._wake(*self._ready)
-        if connection is not None:
+        if line is not None:
             with suppress(*OUTAGES):
-                await connection.close(timeout=1)
+                await line.connection.close(timeout=1)
 
-    async def _next_batch(self, *, patient: bool) -> list[Append]:
+    async def _connect(self, *, patient: bool) -> _Line:
+        settings = self._database.settings
+        lock_timeout = settings.lock_timeout if patient else _SHARED_LOCK_TIMEOUT
+        connection = await self._database.connect_writer()
+        try:
+            async with asyncio.timeout(settings.connect_timeout):
+                own = await connection.fetchval(_OWN, connection.get_server_pid(), f"{lock_timeout * 1000:.0f}")
+        except BaseException:
+            connection.terminate()
+            raise
+        return _Line(connection, patient, lock_timeout, own)
+
+    async def _next_batch(self, line: _Line | None, *, patient: bool) -> list[Append]:
+        ready = self._ready[patient]
         while True:
-            self._ready[patient].clear()
+            ready.clear()
             if batch := self._lanes.take(patient=patient):
                 return batch
             if self._closing and self._lanes.held_events == 0:
                 return []
-            await self._ready[patient].wait()
+            if line is None or not is_inside(line.connection):
+                await ready.wait()
+                continue
+            try:
+                async with asyncio.timeout(_STAY_SECONDS):
+                    await ready.wait()
+            except TimeoutError:
+                with suppress(*OUTAGES):
+                    async with asyncio.timeout(self._database.settings.append_timeout):
+                        await leave(line.connection)
 
-    async def _store(self, connection: OwnConnection, batch: Sequence[Append], *, patient: bool) -> None:
+    async def _store(self, line: _Line, batch: Sequence[Append]) -> None:
         started = monotonic()
         try:
-            appended = await self._append_for_sure(connection, batch, patient=patient)
+            appended = await self._append_for_sure(line, batch)
         except asyncpg.LockNotAvailableError:
-            if patient:
+            if line.patient:
                 raise
             self._lanes.put_back(batch)
             return
@@ -220,18 +265,18 @@ class Writer:
                 self._answer(batch[0], _refused(error))
                 return
             for append in batch:  # one of them is at fault, and only that one shall fail
-                await self._store(connection, [append], patient=patient)
+                await self._store(line, [append])
             return
         self._metrics.seconds.observe(monotonic() - started)
         self._settle(appended)
 
-    async def _append_for_sure(self, connection: OwnConnection, batch: Sequence[Append], *, patient: bool) -> Appended:
+    async def _append_for_sure(self, line: _Line, batch: Sequence[Append]) -> Appended:
         """Append, and learn the outcome where the connection was lost at COMMIT."""
-        settings = self._database.settings
-        lock_timeout = settings.lock_timeout if patient else _SHARED_LOCK_TIMEOUT
+        lock_timeout = None if line.own else line.lock_timeout
+        digests = self._digests.for_batch()
         try:
-            async with asyncio.timeout(settings.append_timeout):
-                return await append_batch(connection, batch, self._digests.for_batch(), lock_timeout=lock_timeout)
+            async with asyncio.timeout(self._database.settings.append_timeout):
+                return await append_batch(line.connection, batch, digests, lock_timeout=lock_timeout, chain=line.own)
         except CommitLostError as lost:
             self._metrics.failures.labels(reason="commit lost").inc()
             if lost.appended.probe is None or await self._learn(lost.appended.probe):
