@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
 import asyncpg
@@ -101,9 +102,30 @@ async def test_logs_are_told_apart(writer: OwnConnection, owner: Connection, log
 
     assert appended.sizes == {other: 4, log_id: 2}
     assert [[place.seq for place in places(appended, each)] for each in batch] == [[0, 1], [0, 1], [2, 3]]
-    for row in await owner.fetch("select log_id, seq, body from tallystick.events"):
-        (request,) = [each for each in batch if any(row["body"].encode().endswith(e.rest) for e in each.events)]
-        assert row["log_id"] == request.log_id
+    rows = {(row["log_id"], row["seq"]): row for row in await owner.fetch("select * from tallystick.events")}
+    assert len(rows) == 6
+    for request in batch:
+        for place, event in zip(places(appended, request), request.events, strict=True):
+            row = rows[request.log_id, place.seq]
+            body = row["body"].encode()
+            assert body.endswith(event.rest)
+            assert leaf_hash(body) == row["leaf_hash"] == bytes.fromhex(place.leaf_hash)
+            assert orjson.loads(body)["id"] == place.id
+
+
+@pytest.mark.parametrize("finer_us", [400, 600])
+async def test_a_moment_finer_than_a_millisecond_makes_no_difference(
+    writer: OwnConnection, owner: Connection, log_id: int, finer_us: int
+) -> None:
+    last = datetime.now(UTC).replace(microsecond=25_000 + finer_us) + timedelta(seconds=20)
+    await owner.execute("update tallystick.logs set last_at = $2 where id = $1", log_id, last)
+    request = append(log_id, prepared(timestamp=None))
+    (place,) = places(await few(writer, request), request)
+
+    row = await owner.fetchrow("select * from tallystick.events where log_id = $1", log_id)
+    assert row is not None
+    assert leaf_hash(row["body"].encode()) == row["leaf_hash"] == bytes.fromhex(place.leaf_hash)
+    assert row["received_at"] == row["occurred_at"] == datetime.fromisoformat(place.received_at)
 
 
 async def test_a_log_that_is_held_is_set_aside(writer: OwnConnection, owner: Connection, log_id: int) -> None:

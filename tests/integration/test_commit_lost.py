@@ -242,25 +242,46 @@ async def test_a_stall_that_heals_leaves_nothing_behind(
         assert not any(row["body"].encode().endswith(stalled.rest) for row in rows)
 
 
-async def test_a_transaction_that_was_begun_ahead_is_left_when_nothing_comes(
+async def test_a_transaction_that_was_begun_ahead_is_left_while_others_go_on(
     database_settings: DatabaseSettings, superuser: Connection, log_id: int
 ) -> None:
     settings = database_settings.model_copy(update={"writer_connections": 2})
     async with Database.from_settings(settings) as pools, asyncio.timeout(20):
         writer = Writer(pools, WriterSettings(), digests(), WriterMetrics(CollectorRegistry()))
         await writer.start()
-        for _ in range(2):
+        await writer.append(append(log_id, *(prepared() for _ in range(300))))
+        (of_the_large,) = await _states(superuser, settings)
+        while (await _states(superuser, settings))[of_the_large] != "idle":
             await writer.append(append(log_id, prepared()))
-            while "idle in transaction" in await _states(superuser, settings):  # noqa: ASYNC110 - of the server
-                await asyncio.sleep(0.05)
         await writer.close()
 
 
-async def _states(superuser: Connection, settings: DatabaseSettings) -> set[str]:
+async def test_who_cannot_leave_a_transaction_connects_anew(
+    proxy: tuple[CuttingProxy, Path], database: Database, log_id: int
+) -> None:
+    stalling, folder = proxy
+    settings = through(folder, database.settings, writer_connections=2)
+    async with AsyncExitStack() as stack:
+        pools = await stack.enter_async_context(Database.from_settings(settings))
+        writer = Writer(pools, WriterSettings(), digests(), WriterMetrics(CollectorRegistry()))
+        await writer.start()
+        stack.push_async_callback(writer.close)
+        for stall, cut in ((b"rollback\0", None), (None, b"rollback\0")):
+            stalling.stall_at, stalling.cut_at = stall, cut
+            await writer.append(append(log_id, prepared()))
+            async with asyncio.timeout(20):
+                while stalling.stall_at or stalling.cut_at:  # noqa: ASYNC110 - of the proxy
+                    await asyncio.sleep(0.05)
+            outcome = await writer.append(append(log_id, prepared()))
+            assert all(outcome.stored)
+        stalling.healed.set()
+
+
+async def _states(superuser: Connection, settings: DatabaseSettings) -> dict[int, str]:
     """What the writer's connections to this database are doing."""
     assert settings.url is not None
     name = urlsplit(settings.url.get_secret_value()).path.lstrip("/")
     rows = await superuser.fetch(
-        "select state from pg_stat_activity where datname = $1 and usename = 'tallystick_writer'", name
+        "select pid, state from pg_stat_activity where datname = $1 and usename = 'tallystick_writer'", name
     )
-    return {row["state"] for row in rows}
+    return {row["pid"]: row["state"] for row in rows}

@@ -32,25 +32,27 @@ with {free}grown as (
            last_at = greatest(log.last_at, date_trunc('milliseconds', clock_timestamp()))
       from unnest($1::int[], $2::bigint[]) as more (id, events){join}
      where log.id = more.id
-    returning log.id, log.size, log.size - more.events as first, log.last_at,
-              (extract(epoch from log.last_at) * 1000)::bigint as last_ms,
-              to_char(log.last_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as received_at
+    returning log.id, log.size, log.size - more.events as first,
+              (extract(epoch from log.last_at) * 1000)::bigint as last_ms
+), arrived as (
+    select *, timestamptz 'epoch' + last_ms * interval '1 millisecond' as arrival from grown
 ), placed as (
-    select grown.*, first + new.place as seq, new.occurred_at, new.rest, lpad(to_hex(last_ms), 12, '0') as clock,
+    select log.*, to_char(arrival at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as received_at,
+           first + new.place as seq, new.occurred_at, new.rest, lpad(to_hex(last_ms), 12, '0') as clock,
            lpad(to_hex((first + new.place) >> 28), 3, '0') as high,
            to_hex((-1::bigint << 63) | (((first + new.place) & 268435455) << {random_bits}) | new.random) as low
       from unnest($3::int[], $4::bigint[], $5::timestamptz[], $6::text[], $7::bigint[])
         as new (log_id, place, occurred_at, rest, random)
-      join grown on grown.id = new.log_id
+      join arrived as log on log.id = new.log_id
 ), formed as (
-    select id, seq, last_at, coalesce(occurred_at, last_at) as occurred_at,
+    select id, seq, arrival, coalesce(occurred_at, arrival) as occurred_at,
            '{{"id":"' || left(clock, 8) || '-' || right(clock, 4) || '-7' || high || '-' || left(low, 4) || '-'
            || right(low, 12) || '","received_at":"' || received_at || '"'
            || case when occurred_at is null then ',"timestamp":"' || received_at || '"' else '' end || rest as body
       from placed
 ), stored as (
     insert into tallystick.events (log_id, seq, received_at, occurred_at, leaf_hash, body)
-    select id, seq, last_at, occurred_at, sha256(decode('00', 'hex') || convert_to(body, 'UTF8')), body from formed
+    select id, seq, arrival, occurred_at, sha256(decode('00', 'hex') || convert_to(body, 'UTF8')), body from formed
 )
 select id, size, first, last_ms from grown"""
 

@@ -33,7 +33,11 @@ _SHARED_LOCK_TIMEOUT: Final = 0.1
 _ASK_AGAIN_SECONDS: Final = 0.2
 
 _STAY_SECONDS: Final = 0.5
-"""How long a connection stays in a transaction that nothing was done in: the next batch finds it begun."""
+"""How long a connection stays in a transaction that nothing was done in: the next batch finds it begun. And for how
+long each commit begins the next, which takes over its mode: that a server became read-only is seen by who begins anew.
+"""
+
+_LEAVE_SECONDS: Final = 1.0
 
 # Through a pooler a session belongs to others as well; and who stayed in a transaction would keep it from them.
 _OWN: Final = "select case when pg_backend_pid() = $1 then set_config('lock_timeout', $2, false) end is not null"
@@ -42,19 +46,21 @@ _TELL_SECONDS: Final = 0.05
 """How late metrics may know of what was accepted: telling them at each request took 3 % of a single append's CPU."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Line:
     """A connection of the writer.
 
     Attributes:
         lock_timeout: Seconds that it waits for a log.
         own: Whether its session is its alone, and so has that limit and may stay in a transaction.
+        begun_at: When it last began a transaction by itself.
     """
 
     connection: OwnConnection
     patient: bool
     lock_timeout: float
     own: bool
+    begun_at: float = 0.0
 
 
 class WriterMetrics:
@@ -220,17 +226,18 @@ class Writer:
     async def _connect(self, *, patient: bool) -> _Line:
         settings = self._database.settings
         lock_timeout = settings.lock_timeout if patient else _SHARED_LOCK_TIMEOUT
-        connection = await self._database.connect_writer()
-        try:
-            async with asyncio.timeout(settings.connect_timeout):
+        async with asyncio.timeout(settings.connect_timeout):
+            connection = await self._database.connect_writer()
+            try:
                 own = await connection.fetchval(_OWN, connection.get_server_pid(), f"{lock_timeout * 1000:.0f}")
-        except BaseException:
-            connection.terminate()
-            raise
+            except BaseException:
+                connection.terminate()
+                raise
         return _Line(connection, patient, lock_timeout, own)
 
     async def _next_batch(self, line: _Line | None, *, patient: bool) -> list[Append]:
         ready = self._ready[patient]
+        until = monotonic() + _STAY_SECONDS
         while True:
             ready.clear()
             if batch := self._lanes.take(patient=patient):
@@ -241,12 +248,10 @@ class Writer:
                 await ready.wait()
                 continue
             try:
-                async with asyncio.timeout(_STAY_SECONDS):
+                async with asyncio.timeout(until - monotonic()):
                     await ready.wait()
             except TimeoutError:
-                with suppress(*OUTAGES):
-                    async with asyncio.timeout(self._database.settings.append_timeout):
-                        await leave(line.connection)
+                await _leave(line.connection)
 
     async def _store(self, line: _Line, batch: Sequence[Append]) -> None:
         started = monotonic()
@@ -272,11 +277,15 @@ class Writer:
 
     async def _append_for_sure(self, line: _Line, batch: Sequence[Append]) -> Appended:
         """Append, and learn the outcome where the connection was lost at COMMIT."""
+        now = monotonic()
+        if not is_inside(line.connection):
+            line.begun_at = now
+        chain = line.own and now - line.begun_at < _STAY_SECONDS
         lock_timeout = None if line.own else line.lock_timeout
         digests = self._digests.for_batch()
         try:
             async with asyncio.timeout(self._database.settings.append_timeout):
-                return await append_batch(line.connection, batch, digests, lock_timeout=lock_timeout, chain=line.own)
+                return await append_batch(line.connection, batch, digests, lock_timeout=lock_timeout, chain=chain)
         except CommitLostError as lost:
             self._metrics.failures.labels(reason="commit lost").inc()
             if lost.appended.probe is None or await self._learn(lost.appended.probe):
@@ -332,6 +341,18 @@ class Writer:
             append.done.set_result(result)
         else:
             append.done.set_exception(result)
+
+
+async def _leave(connection: OwnConnection) -> None:
+    """Leave a transaction that nothing was done in; where that fails, nothing is lost but the connection."""
+    try:
+        async with asyncio.timeout(_LEAVE_SECONDS):
+            await leave(connection)
+    except OUTAGES as error:
+        _log.warning("connection given up", reason=type(error).__name__)
+    except Exception:  # noqa: BLE001  # a bug costs a connection, never the worker
+        _log.exception("connection given up")
+        connection.terminate()
 
 
 def _told(batch: Sequence[Append]) -> dict[str, int]:
