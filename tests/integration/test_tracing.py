@@ -66,7 +66,7 @@ async def test_a_write_is_followed_through_to_its_index(settings: Settings, elas
     assert indexed.span.parent_span_id == followed[0].span.span_id
     assert {each.service for each in (request, batch, sent)} == {"tallystick-api"}
     assert {each.service for each in (taken, *followed, indexed)} == {"tallystick-worker"}
-    assert statements(receiver, batch) >= {"begin", "commit", "update tallystick.logs"}
+    assert statements(receiver, batch) >= {"begin", "commit", "with tallystick.logs"}
     assert "update tallystick.cursors" in statements(receiver, followed[0])
 
 
