@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Generator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -220,7 +221,8 @@ def test_a_start_after_everything_was_killed_resumes(home: Home) -> None:
     everything = [*second.children("serve"), *second.children("worker"), *working_in(home.folder / "data", "postgres")]
     second.process.kill()
     for process in everything:
-        process.kill()
+        with suppress(psutil.NoSuchProcess):  # it went with the one before
+            process.kill()
     second.process.wait()
     assert outliving(everything, DEADLINE) == []
     assert home.refusal("demo").startswith("tallystick: nothing runs")
