@@ -71,7 +71,8 @@ async def append_batch(
     try:
         with as_lost_connection():
             if not is_inside(connection):
-                await connection.execute("begin; " + _wait_at_most(lock_timeout))
+                limit = "" if lock_timeout is None else f"set local lock_timeout = {lock_timeout * 1000:.0f}"
+                await connection.execute(f"begin; {limit}")
             if are_few(batch):
                 await append_few(connection, batch, appended)
             elif any(append.has_keys for append in batch):
@@ -94,10 +95,6 @@ async def append_batch(
         connection.terminate()
         raise asyncpg.InterfaceError(f"the server answered {tag} to COMMIT")
     return appended
-
-
-def _wait_at_most(lock_timeout: float | None) -> str:
-    return "" if lock_timeout is None else f"set local lock_timeout = {lock_timeout * 1000:.0f}"
 
 
 def is_inside(connection: OwnConnection) -> bool:

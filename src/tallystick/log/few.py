@@ -32,7 +32,7 @@ with {free}grown as (
            last_at = greatest(log.last_at, date_trunc('milliseconds', clock_timestamp()))
       from unnest($1::int[], $2::bigint[]) as more (id, events){join}
      where log.id = more.id
-    returning log.id, log.size, log.size - more.events as first,
+    returning log.id, log.size - more.events as first,
               (extract(epoch from log.last_at) * 1000)::bigint as last_ms
 ), arrived as (
     select *, timestamptz 'epoch' + last_ms * interval '1 millisecond' as arrival from grown
@@ -54,7 +54,7 @@ with {free}grown as (
     insert into tallystick.events (log_id, seq, received_at, occurred_at, leaf_hash, body)
     select id, seq, arrival, occurred_at, sha256(decode('00', 'hex') || convert_to(body, 'UTF8')), body from formed
 )
-select id, size, first, last_ms from grown"""
+select id, first, last_ms from grown"""
 
 _APPEND_TO_ONE: Final = _APPEND.format(free="", join="", random_bits=RANDOM_BITS)
 _APPEND_TO_MANY: Final = _APPEND.format(free=_FREE, join=" join free using (id)", random_bits=RANDOM_BITS)
