@@ -13,6 +13,7 @@ reach two places: the data directory and the programs. Both may lie under a home
 """
 
 import errno
+import fcntl
 import os
 import pwd
 import shutil
@@ -20,6 +21,7 @@ import stat
 import struct
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
@@ -86,27 +88,48 @@ def unprivileged_account(data_dir: Path, report: Callable[[str], None]) -> Accou
             return Account.from_uid(owner)
         except KeyError:
             pass  # an account of another machine: prepare() gives the files to ours
-    for name in (ACCOUNT_NAME, ACCOUNT_NAME, "nobody"):
-        try:
+    _make_account_once(report)
+    for name in (ACCOUNT_NAME, "nobody"):
+        with suppress(KeyError):
             return Account.from_name(name)
-        except KeyError:
-            _make_account(report)
     raise ConfigurationError(
         f"servers do not run as root here: make an unprivileged system account named {ACCOUNT_NAME}, "
         "or run as another user"
     )
 
 
-def _make_account(report: Callable[[str], None]) -> None:
-    """Make the account; failure shows by its absence, since another process may just be making it."""
-    if program := shutil.which("useradd", path="/usr/sbin:/sbin:/usr/bin:/bin"):
+def _make_account_once(report: Callable[[str], None]) -> None:
+    """Make the account where it is missing, of all processes one alone; failure shows by its absence.
+
+    useradd looks whether there is such an account before it has its lock, and then gives the one that another process
+    just made a new number.
+    """
+    program = shutil.which("useradd", path="/usr/sbin:/sbin:/usr/bin:/bin")
+    if program is None or _is_there(ACCOUNT_NAME):
+        return
+    # The folder, since useradd replaces the files in it; its own lock would keep useradd out.
+    lock = os.open("/etc", os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if _is_there(ACCOUNT_NAME):
+            return
         done = subprocess.run(  # noqa: S603 - a fixed command
             [program, "--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin", ACCOUNT_NAME],
             check=False,
             capture_output=True,
         )
-        if done.returncode == 0:
-            report(f"system account {ACCOUNT_NAME} made: servers that refuse to run as root run as that one")
+    finally:
+        os.close(lock)
+    if done.returncode == 0:
+        report(f"system account {ACCOUNT_NAME} made: servers that refuse to run as root run as that one")
+
+
+def _is_there(name: str) -> bool:
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        return False
+    return True
 
 
 def _may_search(folder: Path, account: Account) -> bool:

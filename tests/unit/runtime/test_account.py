@@ -1,4 +1,7 @@
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -65,6 +68,41 @@ def test_an_open_folder_is_left_alone(tmp_path: Path) -> None:
     before = tmp_path.stat().st_mode
     open_path(tmp_path / "data", Account("us", os.geteuid(), os.getegid()), lambda _: None)
     assert tmp_path.stat().st_mode == before
+
+
+def _has_mounts_of_its_own() -> bool:
+    program = shutil.which("unshare")
+    return program is not None and subprocess.run([program, "--mount", "true"], check=False).returncode == 0
+
+
+# In a copy of /etc that these processes alone see, without the account. Each says what it found, and made.
+_AT_ONCE = """
+cp -a /etc "$1"
+sed -i '/^tallystick:/d' "$1"/etc/{passwd,shadow,group,gshadow} || true  # not each system has all of them
+mount --bind "$1/etc" /etc
+for _ in 1 2 3 4 5 6 7 8; do "$2" -c '
+import sys
+from pathlib import Path
+from tallystick.runtime.account import unprivileged_account
+said = []
+number = unprivileged_account(Path("/nowhere"), said.append).uid
+sys.stdout.write(f"{number} {len(said)}\\n")
+' & done
+wait
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not _has_mounts_of_its_own(), reason="only root mounts a copy of /etc")
+def test_of_several_first_starts_at_once_one_makes_the_account(tmp_path: Path) -> None:
+    script = ["bash", "-euc", _AT_ONCE, "at-once", str(tmp_path), sys.executable]
+
+    command = ["unshare", "--mount", "--propagation", "private", *script]
+    told = subprocess.run(command, check=True, capture_output=True, text=True)
+
+    found = [line.split() for line in told.stdout.splitlines()]
+    assert len(found) == 8, told.stderr
+    assert len({number for number, _ in found}) == 1, "the account changed its number under those who had looked"
+    assert sum(int(made) for _, made in found) == 1
 
 
 def test_ourselves_need_no_other_identity() -> None:
