@@ -1,8 +1,6 @@
-"""Bodies of requests: read within a budget, decompressed and split into events, slice by slice."""
+"""Bodies of requests: read within a budget and decompressed, slice by slice."""
 
 import asyncio
-import json
-import re
 import zlib
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterator
@@ -16,8 +14,6 @@ from starlette.requests import ClientDisconnect, Request
 from tallystick.auth.headers import header_of
 from tallystick.errors import (
     BadRequestError,
-    Flaw,
-    InvalidError,
     OverloadedError,
     RequestTimeoutError,
     TooLargeError,
@@ -43,7 +39,6 @@ _STEP: Final = 256 * 1024
 WHOLE: Final = "tallystick.whole"
 """Key of the ASGI extension by which the server says that all of a request's body is there: none has to wait for it."""
 
-_SPACE: Final = re.compile(r"[ \t\n\r]*")
 _BUDGET_BODIES: Final = 8
 """As many bodies of full size may be held at once; a body that would go beyond is pushed back."""
 
@@ -278,63 +273,3 @@ class _Expander:
                 raise BadRequestError(f"the body is not {self._name}, though Content-Encoding says so") from None
             rest = self._frame.unused_data
             yield piece
-
-
-def split_ndjson(body: bytes) -> Iterator[bytes]:
-    """Give the lines that hold something; the last may lack its newline."""
-    for line in body.split(b"\n"):
-        if line and not line.isspace():
-            yield line
-
-
-def split_array(body: bytes) -> Iterator[bytes]:
-    """Give the elements of a JSON array, unparsed.
-
-    Only where one ends is found here; whether it is JSON as we take it is judged by whoever parses it.
-
-    Raises:
-        InvalidError: Not an array.
-    """
-    try:
-        text = body.decode()
-    except UnicodeDecodeError:
-        raise _not_an_array("it is not UTF-8") from None
-    # Numbers stay text: they are not looked at here, and Python makes no integer of more than 4,300 digits.
-    scan = json.JSONDecoder(parse_int=str, parse_float=str).raw_decode
-    position = _after_space(text, 0)
-    if text[position : position + 1] != "[":
-        raise _not_an_array("it starts with something else")
-    position = _after_space(text, position + 1)
-    if text[position : position + 1] == "]":
-        _expect_end(text, position + 1)
-        return
-    while True:
-        try:
-            _, end = scan(text, position)
-        except (json.JSONDecodeError, RecursionError):
-            raise _not_an_array(f"what begins at character {position} is not JSON, or nested too deep") from None
-        yield text[position:end].encode()
-        position = _after_space(text, end)
-        separator = text[position : position + 1]
-        if separator == "]":
-            _expect_end(text, position + 1)
-            return
-        if separator != ",":
-            raise _not_an_array(f"a comma or ] is missing at character {position}")
-        position = _after_space(text, position + 1)
-
-
-def _after_space(text: str, position: int) -> int:
-    match = _SPACE.match(text, position)
-    return position if match is None else match.end()
-
-
-def _expect_end(text: str, position: int) -> None:
-    if _after_space(text, position) != len(text):
-        raise _not_an_array("something follows it")
-
-
-def _not_an_array(reason: str) -> InvalidError:
-    return InvalidError(
-        f"the body must be a JSON array of events: {reason}", flaws=[Flaw("must be an array of events", pointer="")]
-    )

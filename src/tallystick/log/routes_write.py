@@ -22,13 +22,14 @@ from tallystick.auth.operations import APPEND_EVENT, APPEND_EVENTS
 from tallystick.auth.permissions import Permission
 from tallystick.auth.routing import performs
 from tallystick.errors import Flaw, InvalidError, TooLargeError
-from tallystick.log.intake import Intake, form_of, read_body, split_array, split_ndjson
+from tallystick.log.intake import Intake, form_of, read_body
 from tallystick.log.lanes import Append, Stored
 from tallystick.log.model import SALT_BYTES, Author, Clock, PreparedEvent, form_event, parse_json, validate_event
 from tallystick.log.query_string import first, query_of
 from tallystick.log.retries import RequestKey
 from tallystick.log.retry_book import event_conflict
 from tallystick.log.schemas_write import BULK_BODY, EVENT_BODY, IDEMPOTENCY_KEY, ON_ERROR, BulkAnswer, StoredEvent
+from tallystick.log.splitting import read_array, split_ndjson
 from tallystick.log.turns import Rests, Turns
 from tallystick.log.writer import Writer
 from tallystick.privacy.masking.service import Masking
@@ -39,9 +40,6 @@ _SLICE: Final = 25
 """Events that are parsed or formed before the event loop gets its turn: less than a millisecond."""
 
 _TURN_SECONDS: Final = 0.002
-
-_SMALL_ARRAY_BYTES: Final = 64 * 1024
-"""A JSON array up to here is parsed in one go, in less than a millisecond; a larger one element by element."""
 
 _LISTED_FLAWS: Final = 1_000
 """Beyond so many flaws of a request, each further bad event is named by its first one."""
@@ -142,7 +140,7 @@ class _Desk:
             async with self._intake.hold(request, client) as body, self._turns.turn(client):
                 bulk = _Bulk()
                 most = self._settings.api.max_event_bytes
-                await self._parse(split_ndjson(body) if form == "ndjson" else _elements(body, most), bulk)
+                await self._parse(split_ndjson(body) if form == "ndjson" else read_array(body, most), bulk)
                 access = await self._gate.authorise(principal, APPEND_EVENTS, bulk.tenant_id)
                 await self._gate.charge(request, access, max(len(bulk.values), 1), paid=1)
                 await self._form(bulk, access)
@@ -273,19 +271,6 @@ class _Bulk:
         return orjson.dumps(
             {"stored": count, "known": known, "ids": ids, "rejected": [flaw.as_json() for flaw in rejected]}
         )
-
-
-def _elements(body: bytes, max_event_bytes: int) -> Iterator[object]:
-    """The elements of a JSON array: parsed where it is small and sound, else as bytes to be judged one by one."""
-    if len(body) > min(_SMALL_ARRAY_BYTES, max_event_bytes):
-        return split_array(body)
-    try:
-        value = parse_json(body)
-    except InvalidError:
-        return split_array(body)
-    if not isinstance(value, list):
-        raise InvalidError("the body must be a JSON array of events", flaws=[Flaw("must be an array of events", "")])
-    return iter(cast("list[object]", value))
 
 
 def _tenant_of(value: object) -> str | None:

@@ -1,17 +1,16 @@
 """A bulk body is cut where its elements end."""
 
 import json
+from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tallystick.errors import (
-    InvalidError,
-)
-from tallystick.log.intake import split_array, split_ndjson
+from tallystick.errors import InvalidError
 from tallystick.log.model import parse_json
+from tallystick.log.splitting import read_array, split_array, split_ndjson
 
 
 @pytest.mark.parametrize(
@@ -125,3 +124,62 @@ def test_no_body_is_taken_that_is_not_json(body: bytes) -> None:
         whole = json.loads(body)
         assert len(whole) == len(elements)
         assert repr([json.loads(element) for element in elements]) == repr(whole)
+
+
+def _judged(elements: Iterator[object]) -> list[str] | None:
+    """What becomes of each element, parsed here or there; None where the body is refused."""
+    judged: list[str] = []
+    try:
+        for element in elements:
+            try:
+                judged.append(repr(parse_json(element) if isinstance(element, bytes) else element))
+            except InvalidError:
+                judged.append("flawed")
+    except InvalidError:
+        return None
+    return judged
+
+
+events = st.dictionaries(st.sampled_from(["a", "b"]) | texts, values, max_size=3) | st.fixed_dictionaries(
+    {"a": st.sampled_from(["},{", "}] , {", '"},{"']), "b": st.lists(st.dictionaries(texts, values, max_size=1))}
+)
+
+
+@given(st.lists(events, max_size=8), st.integers(0, 60), st.sampled_from([None, (",", ":"), (" ,\n", ": ")]))
+def test_an_array_is_read_in_stretches_as_it_is_element_by_element(
+    elements: list[object], stretch: int, separators: tuple[str, str] | None
+) -> None:
+    body = json.dumps(elements, separators=separators).encode()
+
+    assert _judged(read_array(body, 1_000_000, stretch)) == _judged(split_array(body))
+
+
+@given(
+    st.lists(
+        st.sampled_from(['{"a":1}', '{"a":"},{"}', '{"a":[{},{}]}', "{}", ",", "]", "}", "{", '"', " ", "[", "1"])
+    ),
+    st.integers(0, 30),
+)
+def test_a_flawed_array_is_judged_as_it_is_element_by_element(parts: list[str], stretch: int) -> None:
+    body = f"[{','.join(parts)}]".encode()
+
+    assert _judged(read_array(body, 1_000_000, stretch)) == _judged(split_array(body))
+
+
+def test_elements_that_may_be_too_large_are_left_to_be_judged_one_by_one() -> None:
+    small, large = b'{"a":1}', b'{"a":"' + b"x" * 100 + b'"}'
+
+    assert list(read_array(b"[" + b",".join([small, small, large, small]) + b"]", 50, 0)) == [
+        {"a": 1},
+        {"a": 1},
+        large,
+        small,
+    ]
+
+
+def test_a_comma_between_objects_within_an_element_ends_no_stretch() -> None:
+    nested = [{"a": [{"b": 1}, {"b": 2}], "c": "},{"}] * 3
+
+    assert [json.loads(raw) for raw in read_array(json.dumps(nested).encode(), 1_000, 0) if isinstance(raw, bytes)] == (
+        nested
+    )
