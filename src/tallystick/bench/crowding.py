@@ -25,7 +25,7 @@ ACTIVE: Final = 100
 FLOOD_CONNECTIONS: Final = 64
 """Of bulk requests: 32,000 events at once, more than the queue of a process holds."""
 
-TENFOLD_CONNECTIONS: Final = 150
+TENFOLD_CONNECTIONS: Final = 180
 """So many it takes to offer ten times what the server can take: each refusal comes a quarter of a second later."""
 
 _FLOODING: Final = "bench-flooding"
