@@ -146,6 +146,23 @@ async def test_a_worker_that_stops_leaves_its_job_to_the_next_at_once(database: 
     assert ended.attempts == 1, "a release that is rolled while it runs is no fault of the job's"
 
 
+async def test_a_worker_that_stops_at_any_moment_keeps_no_job(database: Database) -> None:
+    """The answer to its wish for a job may be on its way: the job is its own then, and it does not know."""
+
+    async def first(_: Job, progress: Progress) -> None:
+        await progress.report(1, 2, {})
+        await asyncio.Event().wait()
+
+    job = await ask(database)
+    for moment in range(150):
+        async with running(database, {"work": first}, lease_seconds=3600):
+            for _ in range(moment):
+                await asyncio.sleep(0)
+        async with database.worker_session() as connection:
+            assert await queries.find_open(connection) == [job.id], moment
+    assert (await look(database, job)).attempts == 0
+
+
 async def test_a_running_job_is_cancelled(database: Database) -> None:
     async def work(_: Job, progress: Progress) -> None:
         await progress.report(1, 2, {})

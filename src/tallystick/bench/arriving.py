@@ -21,7 +21,7 @@ from tallystick.bench.requests import Request, post
 ARRIVALS: Final = "events that arrive"
 
 RATE: Final = 1_000
-"""Events a second, a request each."""
+"""Events a second."""
 
 UNANSWERED: Final = ("unanswered", 0)
 """What was due and not answered in time, as failures count it: the server is too slow for the rate."""
@@ -50,29 +50,43 @@ class Arrivals:
 
 @asynccontextmanager
 async def arriving(
-    instance: Instance, tenant_ids: Sequence[str], *, rate: float, seconds: float
+    instance: Instance, tenant_ids: Sequence[str], *, rate: float, seconds: float, together: int = 1
 ) -> AsyncGenerator[Arrivals]:
     """Send events of tenants in turn while the block runs, for so many seconds at least.
+
+    Args:
+        instance: Where to.
+        tenant_ids: Each request is of the next.
+        rate: Events a second.
+        seconds: For how long.
+        together: Events of a request; one is sent alone, more as an array.
 
     Raises:
         ConfigurationError: A request was refused.
     """
     payloads = Payloads(seed=31)
-    bank = [
-        post(instance.url, "/api/v1/logs", instance.token, orjson.dumps(payloads.one(tenant_id)), "arrivals")
-        for tenant_id in islice(cycle(tenant_ids), _BANK)
-    ]
+
+    def request_of(tenant_id: str) -> Request:
+        if together == 1:
+            body = orjson.dumps(payloads.one(tenant_id))
+            return post(instance.url, "/api/v1/logs", instance.token, body, "arrivals")
+        return post(instance.url, "/api/v1/logs/bulk", instance.token, payloads.bulk(tenant_id, together), "arrivals")
+
+    bank = [request_of(tenant_id) for tenant_id in islice(cycle(tenant_ids), _BANK // together)]
     arrivals = Arrivals()
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as processes:
-        sending = asyncio.get_running_loop().run_in_executor(processes, _send, instance.url, bank, rate, seconds)
+        sending = asyncio.get_running_loop().run_in_executor(
+            processes, _send, instance.url, bank, rate / together, seconds
+        )
         yield arrivals
         answers = await sending
     late = answers.failures.pop(UNANSWERED, 0)
     answers.insist()
     times = answers.seconds["arrivals"]
-    facts = {"wanted": rate, "unanswered": late}
+    facts = {"wanted": rate, "together": together, "unanswered": late}
     count = len(times)
-    arrivals.end(Figure(ARRIVALS, count / answers.elapsed, answers.elapsed, count, Latency.of(times), facts=facts))
+    per_second = count * together / answers.elapsed
+    arrivals.end(Figure(ARRIVALS, per_second, answers.elapsed, count, Latency.of(times), facts=facts))
 
 
 def _send(url: str, bank: list[Request], rate: float, seconds: float) -> Answers:

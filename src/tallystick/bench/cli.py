@@ -203,6 +203,7 @@ def search(
     home: LoadedHome = LOADED,
     seconds: Annotated[float, typer.Option(min=1, help="Seconds of each kind of question.")] = 15,
     rate: Annotated[float, typer.Option(min=1, help="Events a second that arrive meanwhile.")] = arriving.RATE,
+    together: Annotated[int, typer.Option(min=1, max=1_000, help="Events of a request that arrives.")] = 1,
     baseline: Annotated[
         bool, typer.Option("--baseline", help="Ask the plain application, too; of at most three million events.")
     ] = False,
@@ -221,7 +222,7 @@ def search(
             indexed = await indexing.until_indexed(instance, bar)
         size = Report("sizes", (await sizes.bytes_per_event(instance, engine),))
         found = await searching.search(
-            instance, seconds, say, engine=sizes.ENGINES[engine], rate=rate, baseline=baseline
+            instance, seconds, say, engine=sizes.ENGINES[engine], rate=rate, together=together, baseline=baseline
         )
         return joined("search", [indexed, size, found])
 

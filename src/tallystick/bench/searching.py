@@ -45,7 +45,7 @@ class Searched:
 
 
 async def search(
-    instance: Instance, seconds: float, say: Say, *, engine: str, rate: float, baseline: bool = False
+    instance: Instance, seconds: float, say: Say, *, engine: str, rate: float, together: int = 1, baseline: bool = False
 ) -> Report:
     """Measure every kind of question, alone and while events arrive.
 
@@ -60,7 +60,7 @@ async def search(
     whole = len(questions) * (seconds + _WARM_UP_SECONDS)
     others = tenants()[1:]
     in_turn = [name for other in others for name in (HOT, other)]
-    async with arriving(instance, in_turn, rate=rate, seconds=whole) as arrivals:
+    async with arriving(instance, in_turn, rate=rate, seconds=whole, together=together) as arrivals:
         busy = await _every_kind(tallystick, questions, seconds, say, beside=BESIDE_ARRIVALS)
     theirs: list[Figure] = []
     if baseline:

@@ -280,3 +280,14 @@ async def postpone_job(
         error,
         0 if counted else 1,
     )
+
+
+async def leave_jobs(connection: Connection, holder: str) -> None:
+    """Leave all jobs of a worker that stops to whoever takes them next; an attempt that was broken off counts none."""
+    await connection.execute(
+        """
+        update tallystick.jobs
+           set leased_by = null, leased_until = clock_timestamp(), attempts = attempts - 1
+         where leased_by = $1 and state = 'running'""",
+        holder,
+    )

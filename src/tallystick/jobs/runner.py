@@ -133,9 +133,15 @@ class JobRunner:
 
     async def run(self) -> None:
         """Run jobs until cancelled; what runs then is gone on with by the next worker."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._listen(group))
-            group.create_task(self._sweep(group))
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._listen(group))
+                group.create_task(self._sweep(group))
+        finally:
+            # A lease that was asked for may have been given although nobody waited for the answer any more.
+            with suppress(UnavailableError):
+                async with self._database.worker_session() as connection:
+                    await queries.leave_jobs(connection, self._holder)
 
     async def _listen(self, group: asyncio.TaskGroup) -> None:
         while True:
