@@ -72,7 +72,7 @@ async def arriving(
             return post(instance.url, "/api/v1/logs", instance.token, body, "arrivals")
         return post(instance.url, "/api/v1/logs/bulk", instance.token, payloads.bulk(tenant_id, together), "arrivals")
 
-    bank = [request_of(tenant_id) for tenant_id in islice(cycle(tenant_ids), _BANK // together)]
+    bank = [request_of(tenant_id) for tenant_id in islice(cycle(tenant_ids), max(_BANK // together, len(tenant_ids)))]
     arrivals = Arrivals()
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as processes:
         sending = asyncio.get_running_loop().run_in_executor(

@@ -12,17 +12,22 @@ from tallystick.log.model import parse_json
 _STRETCH_BYTES: Final = 16 * 1024
 """What is parsed in one go, and what is left of the event in which it ends: a tenth of a millisecond."""
 
+_GUESSES: Final = 1_000
+"""Commas that are looked at for one stretch: a text may be made of them."""
+
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
-_OPENING: Final = re.compile(rb"[ \t\n\r]*\[")
-_BETWEEN: Final = re.compile(rb"\}[ \t\n\r]*,(?=[ \t\n\r]*\{)")
+_OPENING: Final = re.compile(rb"[ \t\n\r]*\[[ \t\n\r]*")
+_KEY: Final = re.compile(rb'\{[ \t\n\r]*"[^"\\]{0,64}"')
+_BETWEEN: Final = re.compile(rb"\}[ \t\n\r]*(,)[ \t\n\r]*(?=\{)")
 """The comma between two objects, or what looks like it within a text or an array of one."""
 
 
 def read_array(body: bytes, max_event_bytes: int, stretch_bytes: int = _STRETCH_BYTES) -> Iterator[object]:
     """Give the elements of a JSON array: parsed where they are sound, else as bytes, to be judged one by one.
 
-    Where a stretch ends is guessed, and the guess is proved by parsing it: what is JSON as an array of its own ends
-    where an element ends. Should it not be, the rest is cut exactly, at three times the cost.
+    Where a stretch ends is guessed: at a comma behind which an object begins as the first element does. The guess is
+    proved by parsing: what is JSON as an array of its own ends where an element ends. Should it not be, the rest is
+    cut exactly, at twice the cost.
 
     Args:
         body: The array.
@@ -36,23 +41,31 @@ def read_array(body: bytes, max_event_bytes: int, stretch_bytes: int = _STRETCH_
     if opening is None:
         raise _not_an_array("it starts with something else")
     position = opening.end()
-    given = 0
+    key = _KEY.match(body, position)
+    first = b"{" if key is None else key[0]
+    stretch = min(stretch_bytes, max_event_bytes // 2)
+    begun = 0
     while True:
-        comma = _BETWEEN.search(body, position + stretch_bytes)
-        end = len(body) if comma is None else comma.end()
+        comma = _find_comma(body, position + stretch, position + max_event_bytes, first)
+        end = len(body) if comma is None else comma
         if end - position > max_event_bytes:
             break
         try:
-            values = parse_json(b"[" + (body[position:] if comma is None else body[position : end - 1] + b"]"))
+            values = parse_json(b"[" + (body[position:] if comma is None else body[position:end] + b"]"))
         except InvalidError:
             break
-        elements = cast("list[object]", values)
-        yield from elements
+        yield from cast("list[object]", values)
         if comma is None:
             return
-        given += len(elements)
-        position = end
-    yield from islice(split_array(body), given, None)
+        begun = position = end + 1
+    yield from split_array(body, begun)
+
+
+def _find_comma(body: bytes, start: int, end: int, first: bytes) -> int | None:
+    for between in islice(_BETWEEN.finditer(body, start, end), _GUESSES):
+        if body.startswith(first, between.end()):
+            return between.start(1)
+    return None
 
 
 def split_ndjson(body: bytes) -> Iterator[bytes]:
@@ -62,32 +75,38 @@ def split_ndjson(body: bytes) -> Iterator[bytes]:
             yield line
 
 
-def split_array(body: bytes) -> Iterator[bytes]:
+def split_array(body: bytes, begun: int = 0) -> Iterator[bytes]:
     """Give the elements of a JSON array, unparsed.
 
     Only where one ends is found here; whether it is JSON as we take it is judged by whoever parses it.
+
+    Args:
+        body: The array.
+        begun: Where the element begins that is given first, in bytes; 0 for the first of all.
 
     Raises:
         InvalidError: Not an array.
     """
     try:
-        text = body.decode()
+        text = body[begun:].decode()
     except UnicodeDecodeError:
         raise _not_an_array("it is not UTF-8") from None
     # Numbers stay text: they are not looked at here, and Python makes no integer of more than 4,300 digits.
     scan = json.JSONDecoder(parse_int=str, parse_float=str).raw_decode
     position = _after_space(text, 0)
-    if text[position : position + 1] != "[":
-        raise _not_an_array("it starts with something else")
-    position = _after_space(text, position + 1)
-    if text[position : position + 1] == "]":
-        _expect_end(text, position + 1)
-        return
+    if not begun:
+        if text[position : position + 1] != "[":
+            raise _not_an_array("it starts with something else")
+        position = _after_space(text, position + 1)
+        if text[position : position + 1] == "]":
+            _expect_end(text, position + 1)
+            return
     while True:
         try:
             _, end = scan(text, position)
         except (json.JSONDecodeError, RecursionError):
-            raise _not_an_array(f"what begins at character {position} is not JSON, or nested too deep") from None
+            place = position + len(body[:begun].decode())
+            raise _not_an_array(f"what begins at character {place} is not JSON, or nested too deep") from None
         yield text[position:end].encode()
         position = _after_space(text, end)
         separator = text[position : position + 1]
@@ -95,7 +114,8 @@ def split_array(body: bytes) -> Iterator[bytes]:
             _expect_end(text, position + 1)
             return
         if separator != ",":
-            raise _not_an_array(f"a comma or ] is missing at character {position}")
+            place = position + len(body[:begun].decode())
+            raise _not_an_array(f"a comma or ] is missing at character {place}")
         position = _after_space(text, position + 1)
 
 

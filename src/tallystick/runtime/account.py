@@ -20,8 +20,8 @@ import shutil
 import stat
 import struct
 import subprocess
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
@@ -29,6 +29,9 @@ from typing import TypedDict
 from tallystick.errors import ConfigurationError
 
 ACCOUNT_NAME = "tallystick"
+
+_LOCK = "/run/tallystick-account.lock"
+"""Root's alone: anybody may hold a lock on what they can read."""
 
 _ACL_ATTRIBUTE = "system.posix_acl_access"
 _ACL_VERSION = struct.pack("<I", 2)
@@ -107,10 +110,7 @@ def _make_account_once(report: Callable[[str], None]) -> None:
     program = shutil.which("useradd", path="/usr/sbin:/sbin:/usr/bin:/bin")
     if program is None or _is_there(ACCOUNT_NAME):
         return
-    # The folder, since useradd replaces the files in it; its own lock would keep useradd out.
-    lock = os.open("/etc", os.O_RDONLY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with _alone():
         if _is_there(ACCOUNT_NAME):
             return
         done = subprocess.run(  # noqa: S603 - a fixed command
@@ -118,10 +118,24 @@ def _make_account_once(report: Callable[[str], None]) -> None:
             check=False,
             capture_output=True,
         )
-    finally:
-        os.close(lock)
     if done.returncode == 0:
         report(f"system account {ACCOUNT_NAME} made: servers that refuse to run as root run as that one")
+
+
+@contextmanager
+def _alone() -> Generator[None]:
+    """Keep other first starts on this machine out, where it has a place for such a lock."""
+    try:
+        lock = os.open(_LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    except OSError:
+        yield
+        return
+    try:
+        with suppress(OSError):
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 def _is_there(name: str) -> bool:

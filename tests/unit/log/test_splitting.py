@@ -177,9 +177,35 @@ def test_elements_that_may_be_too_large_are_left_to_be_judged_one_by_one() -> No
     ]
 
 
-def test_a_comma_between_objects_within_an_element_ends_no_stretch() -> None:
-    nested = [{"a": [{"b": 1}, {"b": 2}], "c": "},{"}] * 3
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": "), (" ,\n", ": ")])
+def test_objects_within_an_element_do_not_end_a_stretch(separators: tuple[str, str]) -> None:
+    nested = [{"id": n, "changes": [{"b": 1}, {"b": 2}, {"c": "},{"}]} for n in range(9)]
 
-    assert [json.loads(raw) for raw in read_array(json.dumps(nested).encode(), 1_000, 0) if isinstance(raw, bytes)] == (
-        nested
-    )
+    assert list(read_array(json.dumps(nested, separators=separators).encode(), 1_000, 0)) == nested
+
+
+def test_a_wrong_guess_is_made_good() -> None:
+    misleading = [{"b": 0, "changes": [{"a": 1}, {"b": 2}]}] * 3
+
+    elements = list(read_array(json.dumps(misleading).encode(), 1_000, 0))
+
+    assert [json.loads(raw) for raw in elements if isinstance(raw, bytes)] == misleading
+
+
+def test_what_a_flaw_leaves_begins_where_it_was_reached() -> None:
+    last = b'{"a":4}'
+    body = b"[" + '{"a":"é"},'.encode() * 5 + b'{"a":1,"a":2},{"a":3} ' + last + b"]"
+    elements = read_array(body, 1_000, 0)
+
+    assert [next(elements) for _ in range(7)] == [{"a": "é"}] * 5 + [b'{"a":1,"a":2}', b'{"a":3}']
+    with pytest.raises(InvalidError, match=f"at character {body.decode().index(last.decode())}"):
+        next(elements)
+
+
+@pytest.mark.parametrize("part", [b"}", b"} ", b"},", b"}, {", b"},{", b'"},{"a":', b"{"])
+@pytest.mark.parametrize("start", [b"[", b'["', b'[{"a":"'])
+@pytest.mark.parametrize("end", [b"", b"]", b'"]', b'"}]'])
+def test_what_only_looks_like_boundaries_is_none(start: bytes, part: bytes, end: bytes) -> None:
+    body = start + part * 2_000 + end
+
+    assert _judged(read_array(body, 5_000, 100)) == _judged(split_array(body))
