@@ -282,12 +282,24 @@ async def postpone_job(
     )
 
 
-async def leave_jobs(connection: Connection, holder: str) -> None:
-    """Leave all jobs of a worker that stops to whoever takes them next; an attempt that was broken off counts none."""
-    await connection.execute(
+async def leave_jobs(connection: Connection, holder: str, error: str) -> list[str]:
+    """Leave all jobs of a worker to whoever takes them next; an attempt that was broken off counts none.
+
+    Args:
+        connection: Of the worker role.
+        holder: Who has them.
+        error: Why it leaves them, without anything of an event.
+
+    Returns:
+        Their ids.
+    """
+    rows = await connection.fetch(
         """
         update tallystick.jobs
-           set leased_by = null, leased_until = clock_timestamp(), attempts = attempts - 1
-         where leased_by = $1 and state = 'running'""",
+           set error = $2, leased_by = null, leased_until = clock_timestamp(), attempts = attempts - 1
+         where leased_by = $1 and state = 'running'
+        returning id""",
         holder,
+        error,
     )
+    return [str(row["id"]) for row in rows]

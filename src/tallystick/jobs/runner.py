@@ -38,6 +38,7 @@ _ASIDE_SECONDS: Final = 2.0
 
 _WAIT_SECONDS: Final = 1.0
 _PAUSE_SECONDS: Final = 10.0
+_STOPPED: Final = "its worker stopped"
 
 
 Ended: TypeAlias = Callable[[Job], Awaitable[None]]
@@ -58,10 +59,6 @@ class _Outcome:
     error: str | None = None
     counted: bool = True
     pause: float | None = None
-
-
-_STOPPED: Final = _Outcome(None, "its worker stopped", counted=False, pause=0)
-"""Of a job that is left to the next worker, which finds it by its sweep."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +135,17 @@ class JobRunner:
                 group.create_task(self._listen(group))
                 group.create_task(self._sweep(group))
         finally:
-            # A lease that was asked for may have been given although nobody waited for the answer any more.
-            with suppress(UnavailableError):
-                async with self._database.worker_session() as connection:
-                    await queries.leave_jobs(connection, self._holder)
+            with suppress(UnavailableError):  # else their leases run out
+                await self._leave()
+
+    async def _leave(self) -> None:
+        """Leave what runs to the next worker, which finds it by its sweep.
+
+        That is all that carries our name: a lease may have been given although nobody waited for the answer any more.
+        """
+        async with self._database.worker_session() as connection:
+            for job_id in await queries.leave_jobs(connection, self._holder, _STOPPED):
+                _log.info("job_left", job_id=job_id, state="postponed", error=_STOPPED)
 
     async def _listen(self, group: asyncio.TaskGroup) -> None:
         while True:
@@ -215,10 +219,6 @@ class JobRunner:
                 outcome = await self._discard(job, handler) or outcome
             with suppress(UnavailableError):  # else the lease runs out, and it is done again
                 await self._record(job, outcome)
-        except asyncio.CancelledError:
-            with suppress(UnavailableError):  # likewise
-                await self._record(job, _STOPPED)
-            raise
         finally:
             # Not by its id: what was put off may run again by now.
             self._running = [each for each in self._running if each is not job]

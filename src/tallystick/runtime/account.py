@@ -92,9 +92,8 @@ def unprivileged_account(data_dir: Path, report: Callable[[str], None]) -> Accou
         except KeyError:
             pass  # an account of another machine: prepare() gives the files to ours
     _make_account_once(report)
-    for name in (ACCOUNT_NAME, "nobody"):
-        with suppress(KeyError):
-            return Account.from_name(name)
+    if account := _find(ACCOUNT_NAME) or _find("nobody"):
+        return account
     raise ConfigurationError(
         f"servers do not run as root here: make an unprivileged system account named {ACCOUNT_NAME}, "
         "or run as another user"
@@ -108,10 +107,10 @@ def _make_account_once(report: Callable[[str], None]) -> None:
     just made a new number.
     """
     program = shutil.which("useradd", path="/usr/sbin:/sbin:/usr/bin:/bin")
-    if program is None or _is_there(ACCOUNT_NAME):
+    if program is None or _find(ACCOUNT_NAME):
         return
     with _alone():
-        if _is_there(ACCOUNT_NAME):
+        if _find(ACCOUNT_NAME):
             return
         done = subprocess.run(  # noqa: S603 - a fixed command
             [program, "--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin", ACCOUNT_NAME],
@@ -138,12 +137,10 @@ def _alone() -> Generator[None]:
         os.close(lock)
 
 
-def _is_there(name: str) -> bool:
-    try:
-        pwd.getpwnam(name)
-    except KeyError:
-        return False
-    return True
+def _find(name: str) -> Account | None:
+    with suppress(KeyError):
+        return Account.from_name(name)
+    return None
 
 
 def _may_search(folder: Path, account: Account) -> bool:
