@@ -30,7 +30,8 @@ from tallystick.query.parser import parse
 from tallystick.query.predicate import compile_predicate
 from tallystick.query.terms import MatchAll
 from tallystick.query.timestamps import parse_timestamp
-from tallystick.search.follower import documents_of
+from tallystick.search.follower import NAME, documents_of
+from tallystick.search.losses import Losses
 from tallystick.search.model import SearchPage, SearchQuery
 from tallystick.search.service import SearchService
 from tallystick.search.tail import Tails
@@ -89,8 +90,10 @@ def service_over(database: Database, index: SearchIndex, damaged: list[int], **s
         damaged.append(log_id)
 
     reader = LogReader(database, CURSORS, Settings())
-    tails = Tails(LogSource(database), settings.pop("tail_events", 20_000), **settings)
-    return SearchService(reader, index, tails, CURSORS, report)
+    most = settings.pop("tail_events", 20_000)
+    losses = Losses(database, index, report, most, settings.pop("rest", 0.0))
+    tails = Tails(LogSource(database), most, **settings)
+    return SearchService(reader, index, tails, CURSORS, report, losses)
 
 
 @asynccontextmanager
@@ -199,6 +202,48 @@ async def test_beyond_its_tail_a_search_says_that_it_is_not_complete(
         await search.index_through(log_id, 21)
         page = await search.service.page(log_id, EVERYTHING, asking("login", limit=100))
         assert (seqs_of(page), page.complete) == (list(range(31, -1, -1)), True)
+
+
+async def follower_at(owner: Connection, log_id: int, seq: int) -> None:
+    """Have the index's follower say that it has handled all up to a seq."""
+    await owner.execute(
+        """
+        insert into tallystick.cursors (follower, log_id, seq) values ($1, $2, $3)
+            on conflict (follower, log_id) do update set seq = excluded.seq""",
+        NAME,
+        log_id,
+        seq,
+    )
+
+
+async def test_an_index_that_lost_what_was_in_it_is_reported_by_whom_it_answers_too_little(
+    database: Database, owner: Connection, log_id: int, tmp_path: Path
+) -> None:
+    await fill_log(owner, log_id, 50, **LOGIN)
+    async with searching(database, tmp_path, tail_events=10) as search:
+        await search.index_through(log_id, 19)
+        await follower_at(owner, log_id, 29)  # as far as a copy of it may lag
+        assert not (await search.service.page(log_id, EVERYTHING, asking("login"))).complete
+        assert search.damaged == [], "it is only behind"
+        await search.index.drop(log_id)
+        await search.index_through(log_id, 18)
+        assert not (await search.service.page(log_id, EVERYTHING, asking("login"))).complete
+        assert search.damaged == [log_id]
+        await search.index_through(log_id, 49)
+        await follower_at(owner, log_id, 49)
+        assert (await search.service.page(log_id, EVERYTHING, asking("login"))).complete
+        assert search.damaged == [log_id]
+
+
+async def test_an_incomplete_answer_is_looked_into_once_in_a_while(
+    database: Database, owner: Connection, log_id: int, tmp_path: Path
+) -> None:
+    await fill_log(owner, log_id, 50, **LOGIN)
+    await follower_at(owner, log_id, 49)
+    async with searching(database, tmp_path, tail_events=10, rest=3_600.0) as search:
+        for _ in range(3):
+            assert not (await search.service.page(log_id, EVERYTHING, asking("login"))).complete
+    assert search.damaged == [log_id]
 
 
 async def test_a_tail_of_large_events_is_bounded_too(

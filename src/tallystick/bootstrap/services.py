@@ -45,6 +45,7 @@ from tallystick.retention.service import CleanupService
 from tallystick.runtime.metrics import make_registry
 from tallystick.search.counting import CountService
 from tallystick.search.jobs import request_rebuild
+from tallystick.search.losses import Losses
 from tallystick.search.metrics import SearchMetrics
 from tallystick.search.service import SearchService
 from tallystick.search.tail import Tails
@@ -157,7 +158,8 @@ async def services(settings: Settings, registry: CollectorRegistry | None = None
             reader = LogReader(database, cursors, settings)
             tails = Tails(source, settings.search.tail_events)
             report_damage = partial(request_rebuild, database, jobs)
-            search = SearchService(reader, index, tails, cursors, report_damage, SearchMetrics(registry))
+            losses = Losses(database, index, report_damage, settings.search.tail_events)
+            search = SearchService(reader, index, tails, cursors, report_damage, losses, SearchMetrics(registry))
             exports = ExportService(database, reader, search, settings.api.max_exports)
             objects = Objects.from_settings(settings.objects, settings.home, ObjectMetrics(registry))
             made = Services(

@@ -57,6 +57,7 @@ from tallystick.runtime.worker import MAINTENANCE_INTERVAL, Loop, repeat
 from tallystick.runtime.worker_door import WorkerDoor, open_worker_socket, serve_door
 from tallystick.search.follower import IndexFollower
 from tallystick.search.jobs import REBUILD_INDEX, IndexRebuild, request_rebuild
+from tallystick.search.losses import Losses
 from tallystick.search.metrics import SearchMetrics
 from tallystick.search.service import SearchService
 from tallystick.search.tail import Tails
@@ -228,7 +229,8 @@ def _exports(
     reader = LogReader(database, cursors, settings)
     report_damage = partial(request_rebuild, database, JobService(database, queue, cursors))
     tails = Tails(LogSource(database), settings.search.tail_events)
-    search = SearchService(reader, index, tails, cursors, report_damage, metrics)
+    losses = Losses(database, index, report_damage, settings.search.tail_events)
+    search = SearchService(reader, index, tails, cursors, report_damage, losses, metrics)
     return ExportService(database, reader, search, settings.exports.parallel)
 
 

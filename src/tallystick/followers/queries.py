@@ -51,6 +51,14 @@ class Lag:
         return self.size - 1 - self.seq
 
 
+async def handled_through(connection: Connection, follower: str, log_id: int) -> int:
+    """The last seq of a log that a follower has handled; -1 for none."""
+    seq: int | None = await connection.fetchval(
+        "select seq from tallystick.cursors where follower = $1 and log_id = $2", follower, log_id
+    )
+    return -1 if seq is None else seq
+
+
 async def find_behind(connection: Connection, followers: Sequence[str]) -> list[tuple[int, int]]:
     """Logs that have grown beyond a follower's cursor, and their sizes. Looks at every log: for now and then."""
     records = await connection.fetch(

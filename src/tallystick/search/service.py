@@ -18,6 +18,7 @@ from tallystick.query.lowering import lower
 from tallystick.query.matching import Prepared, sift
 from tallystick.query.predicate import Predicate, compile_predicate
 from tallystick.search.damage import ReportDamage, damage_reported
+from tallystick.search.losses import Losses
 from tallystick.search.metrics import SearchMetrics
 from tallystick.search.model import Found, SearchPage, SearchQuery
 from tallystick.search.tail import Tails
@@ -39,6 +40,7 @@ class SearchService:
         tails: What the index does not hold yet.
         cursors: Writes and reads the cursors of pages; the reader's.
         report_damage: Called when an index turns out to be damaged.
+        losses: Looks into incomplete answers.
         metrics: Where it counts.
     """
 
@@ -49,6 +51,7 @@ class SearchService:
         tails: Tails,
         cursors: CursorCodec,
         report_damage: ReportDamage,
+        losses: Losses,
         metrics: SearchMetrics | None = None,
     ) -> None:
         self._reader = reader
@@ -56,6 +59,7 @@ class SearchService:
         self._tails = tails
         self._cursors = cursors
         self._report_damage = report_damage
+        self._losses = losses
         self._metrics = metrics or SearchMetrics(CollectorRegistry())
 
     async def page(self, log_id: int, narrowing: Node, query: SearchQuery) -> SearchPage:
@@ -111,6 +115,8 @@ class SearchService:
         since_us = max((hit.received_us for hit in hits.hits), default=None)
         tail = await self._tails.between(log_id, hits.through, head, since_us)
         self._metrics.answered(complete=tail.complete)
+        if not tail.complete:
+            await self._losses.look(log_id)
         places = _merge(hits.hits, tail.documents, request)
         looked_at, shown = await self._read(log_id, places[: listing.limit], _judge(listing, narrowing))
         return Found(tuple(shown), tuple(looked_at), len(looked_at) < len(places), hits.through, tail.complete)
