@@ -63,6 +63,36 @@ async def test_pages_of_what_is_frequent(tmp_path: Path, spread: Callable[[int],
                 assert list(found) == wanted[begin : begin + 40], (query, order, begin)
 
 
+async def test_a_roll_that_has_changed_is_asked_anew_what_is_in_it(tmp_path: Path) -> None:
+    """How often a term comes in a roll is remembered until it changes."""
+    log_id, word, roll_events = fresh_log(), Consecutive("text", ("seldom",)), 1_000
+    documents = [document(seq, text=f"login {'seldom' if seq % 4 == 3 else 'often'}") for seq in range(roll_events + 8)]
+    async with TantivyIndex(tmp_path, SearchSettings(roll_events=roll_events)) as index:
+        for end in range(roll_events - 8, len(documents) + 1):
+            await index.append(log_id, documents[:end], through=end - 1)
+            for limit, order in product((2, 300), ("newest", "oldest")):
+                found = await index.search(log_id, SearchRequest(word, order, limit))
+                assert list(found.hits) == expected(documents[:end], word, order)[:limit]
+        await index.forget(log_id, [(0, 3), (roll_events - 1, roll_events + 3)])
+        left = await index.search(log_id, SearchRequest(word, "newest", 300))
+        kept = [*documents[4 : roll_events - 1], *documents[roll_events + 4 :]]
+        assert list(left.hits) == expected(kept, word, "newest")
+
+
+async def test_few_matches_are_pages_in_order(tmp_path: Path) -> None:
+    """Few of a roll are not sorted by Tantivy, whatever they have in common and wherever the page begins."""
+    log_id, word = fresh_log(), Consecutive("text", ("seldom",))
+    documents = [
+        document(seq, (37 * seq % 5) * 1_000, f"login {'seldom' if seq % 100 == 7 else 'often'}")
+        for seq in range(4_000)
+    ]
+    async with TantivyIndex(tmp_path, SearchSettings(roll_events=1_500)) as index:
+        await index.append(log_id, documents, through=3_999)
+        for query in (word, AllOf((word, Occurred(1_000, 4_000)))):
+            for order, limit in product(("newest", "oldest"), (1, 14, 15, 39, 50)):
+                assert await all_pages(index, log_id, query, order, limit) == expected(documents, query, order)
+
+
 async def test_logs_that_take_turns_wait_for_each_other_to_close(tmp_path: Path) -> None:
     documents = varied(2_400)
     async with TantivyIndex(tmp_path, SearchSettings(open_indexes=1)) as index:

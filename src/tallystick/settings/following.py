@@ -53,7 +53,7 @@ class SearchSettings(Group):
     )
     slow_seconds: Seconds = Field(default=5, description="Seconds between two commits of a log that grows so slowly.")
     roll_events: int = Field(
-        default=560_000, ge=1_000, description="Events after which a log's index in Tantivy begins a new roll."
+        default=1_120_000, ge=1_000, description="Events after which a log's index in Tantivy begins a new roll."
     )
     open_indexes: int = Field(
         default=64, ge=1, description="Most logs whose Tantivy index a process keeps open; the least used is closed."

@@ -11,8 +11,9 @@ from typing import Any, Final, TypeAlias, cast
 
 from tantivy import Query, Searcher
 
+from tallystick.adapters.tantivy.opened import OpenRoll
 from tallystick.adapters.tantivy.schema import SCHEMA, compile_query, every, number_range
-from tallystick.adapters.tantivy.searching import EVER, OpenRoll, apart, occurred_between, within
+from tallystick.adapters.tantivy.searching import EVER, apart, occurred_between, within
 from tallystick.ports import CountRequest, Counts
 from tallystick.query.facets import Facet
 from tallystick.query.ranking import Bounds, Ranking, contenders, first_of, merge, settled, top

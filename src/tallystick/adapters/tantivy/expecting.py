@@ -3,8 +3,7 @@
 from math import prod
 from typing import Final, NamedTuple
 
-from tantivy import Searcher
-
+from tallystick.adapters.tantivy.opened import OpenRoll
 from tallystick.query.terms import AllOf, AnyOf, Consecutive, HasAny, TermQuery
 
 _MOST_TERMS: Final = 16
@@ -23,25 +22,25 @@ class Expected(NamedTuple):
     likely: float
 
 
-def expect(searcher: Searcher, query: TermQuery) -> Expected:
+def expect(opened: OpenRoll, query: TermQuery) -> Expected:
     """Tell how many documents match, as far as the frequency of the query's terms tells it."""
-    documents = searcher.num_docs
+    documents = opened.searcher.num_docs
     match query:
         case Consecutive(stream, terms, prefix):
             whole = terms[:-1] if prefix else terms
-            most = min((searcher.doc_freq(stream, term) for term in whole), default=documents)
+            most = min((opened.frequency(stream, term) for term in whole), default=documents)
             return Expected(most, most / len(terms))
         case HasAny(terms) if len(terms) <= _MOST_TERMS:
-            total = min(sum(searcher.doc_freq("terms", term) for term in terms), documents)
+            total = min(sum(opened.frequency("terms", term) for term in terms), documents)
             return Expected(total, total)
         case HasAny():
             return Expected(documents, documents / _MOST_TERMS)
         case AllOf(parts) if parts:
-            every_one = [expect(searcher, part) for part in parts]
+            every_one = [expect(opened, part) for part in parts]
             likely = documents * prod(each.likely / max(documents, 1) for each in every_one)
             return Expected(min(each.most for each in every_one), likely)
         case AnyOf(parts):
-            some = [expect(searcher, part) for part in parts]
+            some = [expect(opened, part) for part in parts]
             return Expected(
                 min(sum(each.most for each in some), documents), min(sum(each.likely for each in some), documents)
             )

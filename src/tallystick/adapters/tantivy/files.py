@@ -26,7 +26,7 @@ FIRST_GENERATION: Final = "first"
 Stamp: TypeAlias = tuple[int, int]
 """Tells whether a small file was replaced: another file, or at another time."""
 
-_VERSION: Final = 2
+_VERSION: Final = 3
 """An index of another version is made anew from the log."""
 
 

@@ -19,9 +19,10 @@ from tantivy import Order
 from tallystick.adapters.tantivy.counting import count_rolls
 from tallystick.adapters.tantivy.files import FIRST_GENERATION, LogFolder, Roll, Rolls
 from tallystick.adapters.tantivy.forgetting import EARLIEST, LATEST, counted, extreme, forget_in
+from tallystick.adapters.tantivy.opened import OpenRoll
 from tallystick.adapters.tantivy.reading import Reading, damage_told, is_damaged
 from tallystick.adapters.tantivy.schema import open_index, to_tantivy
-from tallystick.adapters.tantivy.searching import OpenRoll, search_rolls
+from tallystick.adapters.tantivy.searching import search_rolls
 from tallystick.ports import (
     CorruptIndexError,
     CountRequest,
@@ -34,7 +35,7 @@ from tallystick.ports import (
 from tallystick.query.terms import Document
 from tallystick.settings import SearchSettings
 
-_HEAP_BYTES: Final = 30_000_000
+_HEAP_BYTES: Final = 100_000_000
 """What a writer gathers before it writes a segment; Tantivy takes no less than half of it."""
 
 _COUNTING_THREADS: Final = 2

@@ -7,11 +7,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-import tantivy
-
 from tallystick.adapters.tantivy.files import LogFolder, Rolls, Stamp
-from tallystick.adapters.tantivy.schema import open_index
-from tallystick.adapters.tantivy.searching import OpenRoll
+from tallystick.adapters.tantivy.opened import OpenRoll, open_roll
 from tallystick.errors import SearchDownError
 from tallystick.ports import CorruptIndexError, endless_phrase
 
@@ -29,14 +26,12 @@ class Reading:
     stamps: tuple[Stamp, Stamp] | None = None
     rolls: Rolls = Rolls()  # noqa: RUF009  # frozen
     opened: tuple[OpenRoll, ...] = ()
-    open: dict[str, tantivy.Index] = field(default_factory=dict[str, tantivy.Index])
     lock: threading.Lock = field(default_factory=threading.Lock)
     used_at: float = field(default_factory=time.monotonic)
 
     def forget(self) -> None:
         """Let go of everything."""
         self.generation, self.stamps, self.rolls, self.opened = None, None, Rolls(), ()
-        self.open.clear()
 
     def follow(self, folder: LogFolder) -> None:
         """Take in what the writer did since."""
@@ -52,14 +47,10 @@ class Reading:
         rolls = folder.rolls(generation)
         if generation != self.generation:
             self.forget()
-        known = {roll.name: roll for roll in self.rolls.rolls}
-        for roll in rolls.rolls:
-            if roll.name not in self.open:
-                self.open[roll.name] = open_index(folder.generation(generation) / roll.name)
-            elif roll != known.get(roll.name):
-                self.open[roll.name].reload()
+        known = {opened.roll.name: opened for opened in self.opened}
+        path = folder.generation(generation)
+        self.opened = tuple(open_roll(path, roll, known.get(roll.name)) for roll in rolls.rolls)
         self.generation, self.stamps, self.rolls = generation, stamps, rolls
-        self.opened = tuple(OpenRoll(roll, self.open[roll.name].searcher()) for roll in rolls.rolls)
 
 
 def is_damaged(folder: LogFolder) -> bool:

@@ -22,12 +22,39 @@ from tallystick.query.terms import (
 
 _TERMS: Final = "terms at spaces"
 
+SEQ: Final = "place_seq"
+RECEIVED: Final = "place_received_us"
+OCCURRED: Final = "place_occurred_us"
+"""Columns of where an event lies, its numbers `scattered`."""
+
+_BITS: Final = 60
+_FACTOR: Final = 0x9E3779B97F4A7C1
+_MASK: Final = (1 << _BITS) - 1
+_INVERSE: Final = pow(_FACTOR, -1, 1 << _BITS)
+_HALF: Final = 1 << (_BITS - 1)
+
+
+def scattered(number: int) -> int:
+    """A number between -2⁵⁹ and 2⁵⁹ as one that tells nothing of its neighbours'.
+
+    Tantivy keeps a column of numbers that grow as lines, one for 512 events, and reads all of them when the column is
+    opened, which it is for each page and roll: 12 to 25 µs for 320,000 events. What does not grow it keeps as it is,
+    and opens in 1 µs. A column takes 7.5 bytes an event.
+    """
+    return number * _FACTOR & _MASK
+
+
+def gathered(number: int) -> int:
+    """The number that was `scattered`."""
+    return ((number * _INVERSE + _HALF) & _MASK) - _HALF
+
 
 def _build() -> tantivy.Schema:
     builder = tantivy.SchemaBuilder()
     builder.add_integer_field("seq", fast=True)
-    builder.add_integer_field("received_us", fast=True)
     builder.add_integer_field("occurred_us", fast=True)
+    for column in (SEQ, RECEIVED, OCCURRED):
+        builder.add_integer_field(column, fast=True)
     builder.add_text_field("text", tokenizer_name=_TERMS, index_option="position")
     builder.add_text_field("paths", tokenizer_name=_TERMS, index_option="position")
     builder.add_text_field("terms", tokenizer_name=_TERMS, index_option="basic")
@@ -51,8 +78,10 @@ def to_tantivy(document: Document) -> tantivy.Document:
     """Write a document as Tantivy takes it. Only what is looked up by is kept, and the numbers of a hit."""
     made = tantivy.Document()
     made.add_integer("seq", document.seq)
-    made.add_integer("received_us", document.received_us)
     made.add_integer("occurred_us", document.occurred_us)
+    made.add_integer(SEQ, scattered(document.seq))
+    made.add_integer(RECEIVED, scattered(document.received_us))
+    made.add_integer(OCCURRED, scattered(document.occurred_us))
     made.add_text("text", document.text)
     made.add_text("paths", document.paths)
     made.add_text("terms", document.terms)

@@ -9,22 +9,18 @@ from tantivy import Order, Query, Searcher
 
 from tallystick.adapters.tantivy.expecting import Expected, expect
 from tallystick.adapters.tantivy.files import Roll
-from tallystick.adapters.tantivy.schema import compile_query, every, number_range
+from tallystick.adapters.tantivy.opened import OpenRoll
+from tallystick.adapters.tantivy.schema import (
+    OCCURRED,
+    RECEIVED,
+    SEQ,
+    compile_query,
+    every,
+    gathered,
+    number_range,
+)
 from tallystick.ports import Hit, SearchRequest
 from tallystick.query.terms import AllOf, MatchAll, Occurred, TermQuery
-
-
-@dataclass(frozen=True, slots=True)
-class OpenRoll:
-    """A roll as it is looked at by one search.
-
-    Attributes:
-        roll: What it holds, as its list says.
-        searcher: A snapshot of it, which may hold more.
-    """
-
-    roll: Roll
-    searcher: Searcher
 
 
 def search_rolls(rolls: Sequence[OpenRoll], request: SearchRequest, through: int) -> tuple[Hit, ...]:
@@ -48,10 +44,11 @@ def search_rolls(rolls: Sequence[OpenRoll], request: SearchRequest, through: int
         beyond = max(opened.searcher.num_docs - roll.documents, 0)
         if not beyond and (roll.newest_us < low or roll.oldest_us > high):
             continue
-        expected = expect(opened.searcher, wanted)
+        expected = expect(opened, wanted)
         if not expected.most:
             continue
-        page = _Page(opened.searcher, query, request, request.limit + beyond)
+        limit = request.limit + beyond
+        page = _Page(opened.searcher, query, request, limit, few=expected.most <= limit)
         attempts = [(low, high)] if beyond else _attempts(roll, (low, high), page, expected)
         found += [hit for hit in page.find(attempts) if hit.seq <= through]
         if len(found) >= request.limit:  # until then nobody looks at their order: rolls may be many, with a hit each
@@ -139,12 +136,21 @@ _SPARE: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class _Page:
-    """A page of one roll. Tantivy sorts by one field and leaves ties in any order."""
+    """A page of one roll. Tantivy sorts by one field and leaves ties in any order.
+
+    Attributes:
+        searcher: A snapshot of the roll.
+        query: What is looked for.
+        request: The page of the log that it becomes part of.
+        limit: Most hits.
+        few: No more match in all of the roll, so that nothing needs to be sorted to find the first.
+    """
 
     searcher: Searcher
     query: Query
     request: SearchRequest
     limit: int
+    few: bool
 
     @property
     def newest(self) -> bool:
@@ -168,6 +174,8 @@ class _Page:
         All hits better than the last are known to be all there are. Those of its moment are asked for by seq where
         the page needs them.
         """
+        if self.few:
+            return self._in_order(self._search(occurred_between(low, high), None, self.limit))
         found: list[Hit] = []
         while len(found) < self.limit and low <= high:
             wanted = self.limit - len(found) + _SPARE
@@ -175,10 +183,7 @@ class _Page:
             crowded = hits[-1].occurred_us if len(hits) == wanted else None
             if crowded is not None:
                 hits = [hit for hit in hits if hit.occurred_us != crowded]
-            if self.request.after is not None:
-                hits = [hit for hit in hits if self.request.reaches(hit.occurred_us, hit.seq)]
-            self.request.sort(hits)
-            found += hits
+            found += self._in_order(hits)
             if crowded is None:
                 break
             if len(found) < self.limit:
@@ -195,7 +200,14 @@ class _Page:
             narrowed.append(number_range("seq", *bounds))
         return self._search(narrowed, "seq", limit)
 
-    def _search(self, narrowed: list[Query], by: Literal["occurred_us", "seq"], limit: int) -> list[Hit]:
+    def _in_order(self, hits: list[Hit]) -> list[Hit]:
+        """Those that come after where the page begins, in its order."""
+        if self.request.after is not None:
+            hits = [hit for hit in hits if self.request.reaches(hit.occurred_us, hit.seq)]
+        self.request.sort(hits)
+        return hits
+
+    def _search(self, narrowed: list[Query], by: Literal["occurred_us", "seq"] | None, limit: int) -> list[Hit]:
         order = Order.Desc if self.newest else Order.Asc
         result = self.searcher.search(
             every([self.query, *narrowed]), limit=limit, count=False, order_by_field=by, order=order
@@ -203,15 +215,13 @@ class _Page:
         if not result.hits:
             return []
         sorted_by, places = zip(*result.hits, strict=True)
-        received = self._column("received_us", places)
-        if by == "seq":
-            seqs, occurred = sorted_by, self._column("occurred_us", places)
-        else:
-            seqs, occurred = self._column("seq", places), sorted_by
-        return list(map(Hit._make, zip(seqs, received, occurred, strict=True)))
+        received = self._column(RECEIVED, places)
+        seqs = sorted_by if by == "seq" else self._column(SEQ, places)
+        occurred = sorted_by if by == "occurred_us" else self._column(OCCURRED, places)
+        return list(map(Hit, seqs, received, occurred))
 
     def _column(self, name: str, places: Sequence[tantivy.DocAddress]) -> list[int]:
-        return [int(number or 0) for number in self.searcher.fast_field_values(name, list(places))]
+        return [gathered(int(number or 0)) for number in self.searcher.fast_field_values(name, list(places))]
 
 
 def occurred_between(low: int, high: int) -> list[Query]:
