@@ -225,6 +225,22 @@ async def test_a_log_whose_engine_is_down_holds_up_no_other(database: Database, 
     assert recorder.seen[log_id] == list(range(30))
 
 
+async def test_what_failed_comes_again_in_smaller_stretches(database: Database, owner: Connection, log_id: int) -> None:
+    sizes: list[int] = []
+
+    def too_much(_log_id: int, stretch: Stretch) -> None:
+        sizes.append(len(stretch.events))
+        if len(stretch.events) > 10:
+            raise SearchDownError("that took too long", retry_after=1)
+
+    recorder = Recorder(before=too_much)
+    await fill_log(owner, log_id, 30)
+    async with following(database, recorder, replace(QUICK, stretch_events=80)):
+        await recorder.until(lambda: recorder.through.get(log_id) == 29)
+    assert sizes == [30, 10, 10, 10]
+    assert recorder.seen[log_id] == list(range(30))
+
+
 async def test_a_follower_that_lost_its_state_is_sent_back(database: Database, owner: Connection, log_id: int) -> None:
     recorder = Recorder()
     await fill_log(owner, log_id, 30)

@@ -3,14 +3,15 @@
 import asyncio
 import os
 import shutil
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import asyncpg
 import pytest
 
+from factories import make_log
 from search_conformance import all_pages
 from stored_events import fill_log, remove
 from tallystick.adapters.tantivy.index import TantivyIndex
@@ -20,7 +21,7 @@ from tallystick.followers.embedded import EmbeddedQueue
 from tallystick.followers.engine import FollowerEngine, Pace
 from tallystick.followers.listening import WakeUpListener
 from tallystick.log.source import LogSource
-from tallystick.query.terms import Consecutive, MatchAll
+from tallystick.query.terms import Consecutive, Document, MatchAll
 from tallystick.search.follower import NAME, IndexFollower, documents_of
 from tallystick.settings import SearchSettings
 
@@ -151,3 +152,39 @@ async def test_a_damaged_index_is_made_anew(database: Database, owner: Connectio
         await until_followed(database, log_id)
         assert await seqs(index, log_id) == list(range(101))
     assert sum(".corrupt-" in name for name in os.listdir(tmp_path)) == 1  # noqa: PTH208
+
+
+class Gate(TantivyIndex):
+    """An index that notes which logs are appended to, and lets the first in once the test says so."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root, SearchSettings())
+        self.begun: list[int] = []
+        self.opened = asyncio.Event()
+
+    async def append(self, log_id: int, documents: Sequence[Document], **place: Any) -> int:
+        self.begun.append(log_id)
+        if log_id == self.begun[0]:
+            await self.opened.wait()
+        return await super().append(log_id, documents, **place)
+
+
+async def test_large_stretches_are_appended_one_after_the_other(
+    database: Database, owner: Connection, tmp_path: Path
+) -> None:
+    first, second, small = [await make_log(owner) for _ in range(3)]
+    source, large = LogSource(database), 20
+    async with Gate(tmp_path) as index:
+        follower = IndexFollower(index, database, large=large)
+        tasks: dict[int, asyncio.Task[None]] = {}
+        for log_id, events in ((first, large), (second, large), (small, large - 1)):
+            await fill_log(owner, log_id, events, **FIELDS)
+            stretch = await source.read(log_id, -1, None, limit=large, max_bytes=1 << 20)
+            tasks[log_id] = asyncio.create_task(follower.handle(log_id, stretch))
+        async with asyncio.timeout(DEADLINE):
+            await tasks[small]
+            assert index.begun == [first, small]
+            index.opened.set()
+            await asyncio.gather(*tasks.values())
+        assert index.begun == [first, small, second]
+        assert [len(await seqs(index, log_id)) for log_id in tasks] == [large, large, large - 1]

@@ -24,8 +24,8 @@ from tallystick.tracing import UNTRACED, Tracing
 
 _log = structlog.get_logger("tallystick.followers")
 
-_MAX_BYTES: Final = 8 * 1024 * 1024
-_STRETCHES_A_TURN: Final = 4
+_MAX_BYTES: Final = 16 * 1024 * 1024
+_STRETCHES_A_TURN: Final = 2
 _WAIT_SECONDS: Final = 1.0
 _FIRST_REST, _LONGEST_REST = 0.5, 30.0
 _MOST_CAUSES: Final = 16
@@ -46,7 +46,7 @@ class Pace:
         sweep_seconds: Seconds between two looks for logs of which no message told.
     """
 
-    stretch_events: int = 10_000
+    stretch_events: int = 20_000
     batch_events: int = 2_500
     batch_seconds: float = 1.0
     few_events: int = 100
@@ -205,7 +205,7 @@ class FollowerEngine:
             self._working.add(log_id)
             waiting = self._waiting.pop(log_id)
             try:
-                more = await self._turn(log_id, waiting.causes)
+                more = await self._turn(log_id, waiting)
             except (UnavailableError, NotRecordedError) as error:
                 self._rest(log_id, waiting, type(error).__name__)
             else:
@@ -223,9 +223,11 @@ class FollowerEngine:
         later = self._waiting.setdefault(log_id, waiting)
         later.rest, later.not_before = waiting.rest, waiting.not_before
 
-    async def _turn(self, log_id: int, causes: Sequence[str]) -> bool:
+    async def _turn(self, log_id: int, waiting: _Waiting) -> bool:
         """Follow a log for some stretches; returns whether more of it waits."""
         name, pace = self._follower.name, self._pace
+        # What failed may have been too much to be read in time.
+        most = max(pace.stretch_events // 8, 1) if waiting.rest else pace.stretch_events
         async with self._database.worker_session() as connection:
             cursor = await queries.lease(connection, name, log_id, self._holder, pace.lease_seconds)
         if cursor is None:  # another worker's: its end, or the sweep, shows what is left
@@ -234,10 +236,10 @@ class FollowerEngine:
         try:
             for _ in range(_STRETCHES_A_TURN):
                 stretch = await self._source.read(
-                    log_id, cursor.seq, cursor.received_us, limit=pace.stretch_events, max_bytes=_MAX_BYTES
+                    log_id, cursor.seq, cursor.received_us, limit=most, max_bytes=_MAX_BYTES
                 )
                 if stretch.through > cursor.seq:
-                    cursor = await self._take(log_id, stretch, causes)
+                    cursor = await self._take(log_id, stretch, waiting.causes)
                 if cursor is None:
                     self._handled.pop(log_id, None)
                     return False
