@@ -230,15 +230,15 @@ async def test_what_failed_comes_again_in_smaller_stretches(database: Database, 
 
     def too_much(_log_id: int, stretch: Stretch) -> None:
         sizes.append(len(stretch.events))
-        if len(stretch.events) > 10:
+        if len(stretch.events) > 30:
             raise SearchDownError("that took too long", retry_after=1)
 
     recorder = Recorder(before=too_much)
-    await fill_log(owner, log_id, 30)
+    await fill_log(owner, log_id, 150)
     async with following(database, recorder, replace(QUICK, stretch_events=80)):
-        await recorder.until(lambda: recorder.through.get(log_id) == 29)
-    assert sizes == [30, 10, 10, 10]
-    assert recorder.seen[log_id] == list(range(30))
+        await recorder.until(lambda: recorder.through.get(log_id) == 149)
+    assert sizes == [80, 10, 10, 20, 20, 40, 5, 5, 10, 10, 20, 20, 20]
+    assert recorder.seen[log_id] == list(range(150))
 
 
 async def test_a_follower_that_lost_its_state_is_sent_back(database: Database, owner: Connection, log_id: int) -> None:

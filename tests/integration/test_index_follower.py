@@ -20,9 +20,10 @@ from tallystick.followers import queries
 from tallystick.followers.embedded import EmbeddedQueue
 from tallystick.followers.engine import FollowerEngine, Pace
 from tallystick.followers.listening import WakeUpListener
+from tallystick.followers.model import Stretch
 from tallystick.log.source import LogSource
 from tallystick.query.terms import Consecutive, Document, MatchAll
-from tallystick.search.follower import NAME, IndexFollower, documents_of
+from tallystick.search.follower import NAME, IndexFollower, Turns, documents_of
 from tallystick.settings import SearchSettings
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -37,7 +38,7 @@ async def indexing(database: Database, root: Path) -> AsyncGenerator[TantivyInde
     """A worker that indexes, until the block ends."""
     async with TantivyIndex(root, SearchSettings()) as index:
         queue = EmbeddedQueue(database, [NAME])
-        engine = FollowerEngine(IndexFollower(index, database), LogSource(database), database, PACE)
+        engine = FollowerEngine(IndexFollower(index, database, Turns()), LogSource(database), database, PACE)
         listener = WakeUpListener(queue, [engine], rest=0.02)
         task = asyncio.create_task(listener.run())
         try:
@@ -128,7 +129,7 @@ async def test_what_comes_again_and_is_in_quarantine_is_no_other_past(
         await index.append(log_id, most, through=last.seq)
         async with database.worker_session() as connection:
             await queries.quarantine(connection, NAME, log_id, last.seq, "builtins.ValueError")
-        await IndexFollower(index, database).handle(log_id, stretch)
+        await IndexFollower(index, database, Turns()).handle(log_id, stretch)
         assert await seqs(index, log_id) == [document.seq for document in most]
 
 
@@ -169,22 +170,23 @@ class Gate(TantivyIndex):
         return await super().append(log_id, documents, **place)
 
 
+@pytest.mark.parametrize("here", [True, False], ids=["in this process", "elsewhere"])
 async def test_large_stretches_are_appended_one_after_the_other(
-    database: Database, owner: Connection, tmp_path: Path
+    database: Database, owner: Connection, tmp_path: Path, here: bool
 ) -> None:
     first, second, small = [await make_log(owner) for _ in range(3)]
-    source, large = LogSource(database), 20
+    source, stretches = LogSource(database), dict[int, Stretch]()
+    for log_id, events in ((first, 20), (second, 20), (small, 19)):
+        await fill_log(owner, log_id, events, **FIELDS)
+        stretches[log_id] = await source.read(log_id, -1, None, limit=events, max_bytes=1 << 20)
+    large = sum(len(event.body) for event in stretches[small].events) + 1
     async with Gate(tmp_path) as index:
-        follower = IndexFollower(index, database, large=large)
-        tasks: dict[int, asyncio.Task[None]] = {}
-        for log_id, events in ((first, large), (second, large), (small, large - 1)):
-            await fill_log(owner, log_id, events, **FIELDS)
-            stretch = await source.read(log_id, -1, None, limit=large, max_bytes=1 << 20)
-            tasks[log_id] = asyncio.create_task(follower.handle(log_id, stretch))
+        follower = IndexFollower(index, database, Turns(large if here else None))
+        tasks = {log_id: asyncio.create_task(follower.handle(log_id, each)) for log_id, each in stretches.items()}
         async with asyncio.timeout(DEADLINE):
             await tasks[small]
-            assert index.begun == [first, small]
+            assert index.begun == ([first, small] if here else [first, second, small])
             index.opened.set()
             await asyncio.gather(*tasks.values())
-        assert index.begun == [first, small, second]
-        assert [len(await seqs(index, log_id)) for log_id in tasks] == [large, large, large - 1]
+        assert sorted(index.begun) == sorted(stretches)
+        assert [len(await seqs(index, log_id)) for log_id in stretches] == [20, 20, 19]

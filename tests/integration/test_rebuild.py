@@ -21,7 +21,7 @@ from tallystick.jobs.runner import JobRunner
 from tallystick.log.source import LogSource
 from tallystick.ports import ForgettingIndex, Hits, IndexState, SearchIndex, SearchRequest
 from tallystick.query.terms import Document
-from tallystick.search.follower import NAME, IndexFollower
+from tallystick.search.follower import NAME, IndexFollower, Turns
 from tallystick.search.jobs import REBUILD_INDEX, IndexRebuild
 from tallystick.search.verifying import Findings, verify
 
@@ -147,10 +147,10 @@ async def working(tenant: Tenant, batches: int = EVENTS) -> AsyncGenerator[Held]
     async with TantivyIndex(services.settings.home / "search", services.settings.search) as tantivy:
         index = Held(tantivy, batches)
         queue = EmbeddedQueue(database, [NAME])
-        handlers = {REBUILD_INDEX: IndexRebuild(index, source, database, batch_events=BATCH)}
+        handlers = {REBUILD_INDEX: IndexRebuild(index, source, database, Turns(), batch_events=BATCH)}
         loops = (
             WakeUpListener(
-                queue, [FollowerEngine(IndexFollower(index, database), source, database, PACE)], rest=0.02
+                queue, [FollowerEngine(IndexFollower(index, database, Turns()), source, database, PACE)], rest=0.02
             ).run,
             JobRunner(database, queue, handlers, lease_seconds=1.0, sweep_seconds=0.2, pause_seconds=0.1).run,
         )

@@ -1,6 +1,7 @@
 """The search index in Tantivy, over real files."""
 
 import asyncio
+import json
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from itertools import product
@@ -141,7 +142,9 @@ async def test_a_crash_between_commit_and_list_loses_and_doubles_nothing(tmp_pat
         await assert_pages(index, log_id, varied(30), MatchAll(), limit=7)
 
 
-@pytest.mark.parametrize("damage", ["rolls.json", "meta.json", "segment cut", "segment gone", "live generation gone"])
+@pytest.mark.parametrize(
+    "damage", ["rolls.json", "meta.json", "segment cut", "segment gone", "live generation gone", "other release"]
+)
 async def test_damage_is_told_and_set_aside(tmp_path: Path, damage: str) -> None:
     log_id, other = fresh_log(), fresh_log()
     async with TantivyIndex(tmp_path, SearchSettings()) as index:
@@ -152,6 +155,9 @@ async def test_damage_is_told_and_set_aside(tmp_path: Path, damage: str) -> None
     match damage:
         case "rolls.json":
             (folder / "rolls.json").write_bytes(b'{"version": 1, "through"')
+        case "other release":
+            listed = json.loads((folder / "rolls.json").read_text())
+            (folder / "rolls.json").write_text(json.dumps({**listed, "version": listed["version"] - 1}))
         case "meta.json":
             next(folder.glob("*/meta.json")).write_bytes(b"{}")
         case "segment cut":
@@ -168,7 +174,7 @@ async def test_damage_is_told_and_set_aside(tmp_path: Path, damage: str) -> None
         await index.append(log_id, varied(10), through=9, generation="being-made")
         await index.drop(log_id)
         aside = sum(name.startswith(f"{log_id}.corrupt-") for name in os.listdir(tmp_path))  # noqa: PTH208
-        assert aside == (damage != "live generation gone")
+        assert aside == (damage not in ("live generation gone", "other release"))
         assert (await index.state(log_id, generation="being-made")).documents == 10
         await index.append(log_id, varied(30), through=29)
         await assert_pages(index, log_id, varied(30), MatchAll(), limit=9)

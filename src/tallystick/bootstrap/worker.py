@@ -55,7 +55,7 @@ from tallystick.runtime.metrics import MULTIPROCESS_VARIABLE, make_registry
 from tallystick.runtime.pulse import Pulse
 from tallystick.runtime.worker import MAINTENANCE_INTERVAL, Loop, repeat
 from tallystick.runtime.worker_door import WorkerDoor, open_worker_socket, serve_door
-from tallystick.search.follower import IndexFollower
+from tallystick.search.follower import IndexFollower, Turns
 from tallystick.search.jobs import REBUILD_INDEX, IndexRebuild, request_rebuild
 from tallystick.search.losses import Losses
 from tallystick.search.metrics import SearchMetrics
@@ -89,10 +89,11 @@ async def worker_loops(settings: Settings) -> AsyncGenerator[Sequence[Loop]]:
         source = LogSource(database)
         pace = _pace(settings)
         followed = FollowerMetrics(registry)
+        turns = Turns() if settings.search.engine == "tantivy" else Turns(None)
         followers = WakeUpListener(
             queue,
             [
-                FollowerEngine(IndexFollower(index, database), source, database, pace, followed, tracing),
+                FollowerEngine(IndexFollower(index, database, turns), source, database, pace, followed, tracing),
                 FollowerEngine(RollupFollower(), source, database, _slower(pace), followed, tracing),
             ],
             turned=pulse.of("followers"),
@@ -107,7 +108,7 @@ async def worker_loops(settings: Settings) -> AsyncGenerator[Sequence[Loop]]:
         jobs = JobRunner(
             database,
             queue,
-            {REBUILD_INDEX: IndexRebuild(index, source, database), EXPORT: exporting, **removing},
+            {REBUILD_INDEX: IndexRebuild(index, source, database, turns), EXPORT: exporting, **removing},
             sweep_seconds=sweep_seconds,
             limits={EXPORT: settings.exports.parallel, APPLY_RETENTION: 1, CLEANUP: 1, OFFBOARD: 1},
             ended=partial(_record_end, log),
@@ -229,7 +230,7 @@ def _exports(
     reader = LogReader(database, cursors, settings)
     report_damage = partial(request_rebuild, database, JobService(database, queue, cursors))
     tails = Tails(LogSource(database), settings.search.tail_events)
-    losses = Losses(database, index, report_damage, settings.search.tail_events)
+    losses = Losses(database, report_damage)
     search = SearchService(reader, index, tails, cursors, report_damage, losses, metrics)
     return ExportService(database, reader, search, settings.exports.parallel)
 

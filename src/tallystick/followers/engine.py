@@ -25,7 +25,7 @@ from tallystick.tracing import UNTRACED, Tracing
 _log = structlog.get_logger("tallystick.followers")
 
 _MAX_BYTES: Final = 16 * 1024 * 1024
-_STRETCHES_A_TURN: Final = 2
+STRETCHES_A_TURN: Final = 2
 _WAIT_SECONDS: Final = 1.0
 _FIRST_REST, _LONGEST_REST = 0.5, 30.0
 _MOST_CAUSES: Final = 16
@@ -66,11 +66,13 @@ class _Waiting:
         at_once: More of it waits than was read.
         not_before: It rests until then.
         rest: Seconds of its last rest.
+        most: Most events of its next stretch; what failed may have been too many to be read in time.
         causes: What told of it, as far as that is traced.
     """
 
     since: float
     size: int
+    most: int
     at_once: bool = False
     not_before: float = 0.0
     rest: float = 0.0
@@ -166,7 +168,7 @@ class FollowerEngine:
         if waiting is not None:
             waiting.size = max(waiting.size, size)
         elif (handled := self._handled.get(log_id)) is None or handled.seq < size - 1:
-            waiting = self._waiting[log_id] = _Waiting(monotonic(), size)
+            waiting = self._waiting[log_id] = _Waiting(monotonic(), size, self._pace.stretch_events)
         if waiting is not None and cause is not None and len(waiting.causes) < _MOST_CAUSES:
             waiting.causes.append(cause)
         self._changed.set()
@@ -210,7 +212,10 @@ class FollowerEngine:
                 self._rest(log_id, waiting, type(error).__name__)
             else:
                 if more:  # to the end of the queue
-                    self._waiting[log_id] = _Waiting(monotonic(), waiting.size, at_once=True, causes=waiting.causes)
+                    most = min(2 * waiting.most, self._pace.stretch_events)
+                    self._waiting[log_id] = _Waiting(
+                        monotonic(), waiting.size, most, at_once=True, causes=waiting.causes
+                    )
             finally:
                 self._working.discard(log_id)
                 self._changed.set()
@@ -221,22 +226,20 @@ class FollowerEngine:
         self._metrics.failed(self._follower.name, error)
         _log.warning("log_rests", follower=self._follower.name, log_id=log_id, error=error, seconds=waiting.rest)
         later = self._waiting.setdefault(log_id, waiting)
-        later.rest, later.not_before = waiting.rest, waiting.not_before
+        later.rest, later.not_before, later.most = waiting.rest, waiting.not_before, max(waiting.most // 8, 1)
 
     async def _turn(self, log_id: int, waiting: _Waiting) -> bool:
         """Follow a log for some stretches; returns whether more of it waits."""
         name, pace = self._follower.name, self._pace
-        # What failed may have been too much to be read in time.
-        most = max(pace.stretch_events // 8, 1) if waiting.rest else pace.stretch_events
         async with self._database.worker_session() as connection:
             cursor = await queries.lease(connection, name, log_id, self._holder, pace.lease_seconds)
         if cursor is None:  # another worker's: its end, or the sweep, shows what is left
             self._handled.pop(log_id, None)
             return False
         try:
-            for _ in range(_STRETCHES_A_TURN):
+            for _ in range(STRETCHES_A_TURN):
                 stretch = await self._source.read(
-                    log_id, cursor.seq, cursor.received_us, limit=most, max_bytes=_MAX_BYTES
+                    log_id, cursor.seq, cursor.received_us, limit=waiting.most, max_bytes=_MAX_BYTES
                 )
                 if stretch.through > cursor.seq:
                     cursor = await self._take(log_id, stretch, waiting.causes)

@@ -230,7 +230,7 @@ async def set_aside(
          where id = $1::text::uuid and (kind = any ($2) or kind || ' ' || tenant_id = any ($3))
            and state in ('queued', 'running') and (leased_until is null or leased_until < clock_timestamp())
            and not cancel_requested
-        returning id""",
+        returning id::text, kind""",
         job_id,
         kinds,
         tenants,
@@ -282,7 +282,7 @@ async def postpone_job(
     )
 
 
-async def leave_jobs(connection: Connection, holder: str, error: str) -> list[str]:
+async def leave_jobs(connection: Connection, holder: str, error: str) -> list[tuple[str, str]]:
     """Leave all jobs of a worker to whoever takes them next; an attempt that was broken off counts none.
 
     Args:
@@ -291,15 +291,15 @@ async def leave_jobs(connection: Connection, holder: str, error: str) -> list[st
         error: Why it leaves them, without anything of an event.
 
     Returns:
-        Their ids.
+        The id and kind of each.
     """
     rows = await connection.fetch(
         """
         update tallystick.jobs
            set error = $2, leased_by = null, leased_until = clock_timestamp(), attempts = attempts - 1
          where leased_by = $1 and state = 'running'
-        returning id""",
+        returning id::text, kind""",
         holder,
         error,
     )
-    return [str(row["id"]) for row in rows]
+    return [(row["id"], row["kind"]) for row in rows]

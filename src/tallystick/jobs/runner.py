@@ -144,8 +144,8 @@ class JobRunner:
         That is all that carries our name: a lease may have been given although nobody waited for the answer any more.
         """
         async with self._database.worker_session() as connection:
-            for job_id in await queries.leave_jobs(connection, self._holder, _STOPPED):
-                _log.info("job_left", job_id=job_id, state="postponed", error=_STOPPED)
+            for job_id, kind in await queries.leave_jobs(connection, self._holder, _STOPPED):
+                _log.info("job_left", job_id=job_id, kind=kind, state="postponed", error=_STOPPED)
 
     async def _listen(self, group: asyncio.TaskGroup) -> None:
         while True:

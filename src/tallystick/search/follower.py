@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Final
 
 import orjson
@@ -24,23 +24,40 @@ _SLICE: Final = 100
 _log = structlog.get_logger("tallystick.search")
 
 
+class Turns:
+    """Lets large stretches be indexed one after the other, where the engine works in this process.
+
+    As documents, and in Tantivy until they are committed, events take some twenty times their bytes; and several
+    stretches at once are no quicker in one process. Where the engine is elsewhere, nobody waits for anybody.
+
+    Args:
+        large: Bytes of bodies of which a stretch waits for its turn; None where none does.
+    """
+
+    def __init__(self, large: int | None = 4 * 1024 * 1024) -> None:
+        self._large = large
+        self._turn = asyncio.Lock()
+
+    def of(self, stretch: Stretch) -> AbstractAsyncContextManager[None]:
+        """What to index a stretch within."""
+        if self._large is None or sum(len(event.body) for event in stretch.events) < self._large:
+            return nullcontext()
+        return self._turn
+
+
 class IndexFollower:
     """Appends what is new in a log to its index.
-
-    What is large is appended one log after the other: a stretch of 20,000 events takes some 200 MB until it is
-    committed, and several at once are no quicker in one process.
 
     Args:
         index: Where to.
         database: Tells which events are in quarantine.
-        large: Events of a stretch that is large.
+        turns: For large stretches.
     """
 
-    def __init__(self, index: SearchIndex, database: Database, *, large: int = 5_000) -> None:
+    def __init__(self, index: SearchIndex, database: Database, turns: Turns) -> None:
         self._index = index
         self._database = database
-        self._large = large
-        self._alone = asyncio.Lock()
+        self._turns = turns
 
     @property
     def name(self) -> str:
@@ -54,7 +71,7 @@ class IndexFollower:
         restored. It counts as damaged.
         """
         try:
-            async with self._alone if len(stretch.events) >= self._large else nullcontext():
+            async with self._turns.of(stretch):
                 await self._append(log_id, stretch)
         except IndexBehindError as behind:
             raise RestartLogError(behind.through) from None

@@ -11,7 +11,7 @@ from tallystick.followers.model import RestartLogError, Source, Stretch
 from tallystick.jobs.model import Job, JobFailedError, Progress
 from tallystick.jobs.service import JobService
 from tallystick.ports import CorruptIndexError, ForgettingIndex, IndexBehindError, SearchIndex
-from tallystick.search.follower import NAME, documents_of
+from tallystick.search.follower import NAME, Turns, documents_of
 from tallystick.search.queries import removed_of, tenant_of
 
 REBUILD_INDEX: Final = "rebuild_index"
@@ -30,13 +30,15 @@ class IndexRebuild:
         index: Of all logs.
         source: Reads the log.
         database: Where the follower's cursor is.
+        turns: For large batches, those of the follower included.
         batch_events: Most events that are indexed together.
     """
 
     def __init__(
-        self, index: ForgettingIndex, source: Source, database: Database, *, batch_events: int = 10_000
+        self, index: ForgettingIndex, source: Source, database: Database, turns: Turns, *, batch_events: int = 20_000
     ) -> None:
         self._index = index
+        self._turns = turns
         self._source = source
         self._database = database
         self._batch_events = batch_events
@@ -45,7 +47,7 @@ class IndexRebuild:
         """See `jobs.model.Handler`."""
         if job.log_id is None:
             raise JobFailedError("names no log")
-        filling = _Filling(self._index, _generation_of(job))
+        filling = _Filling(self._index, _generation_of(job), self._turns)
         await self._fill(job.log_id, filling, progress)
         # The follower must not append to the index that is about to go.
         async with hold(self._database, NAME, job.log_id) as lease:
@@ -108,17 +110,19 @@ class _Filling:
 
     index: SearchIndex
     generation: str
+    turns: Turns
 
     @property
     def name(self) -> str:
         return NAME
 
     async def handle(self, log_id: int, stretch: Stretch) -> None:
-        documents = await documents_of(stretch.events)
         try:
-            await self.index.append(
-                log_id, documents, through=stretch.through, after=stretch.after, generation=self.generation
-            )
+            async with self.turns.of(stretch):
+                documents = await documents_of(stretch.events)
+                await self.index.append(
+                    log_id, documents, through=stretch.through, after=stretch.after, generation=self.generation
+                )
         except IndexBehindError as behind:
             raise RestartLogError(behind.through) from None
         except CorruptIndexError:

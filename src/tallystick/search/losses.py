@@ -1,6 +1,9 @@
-"""An index that lost what its follower had put into it. Where the log does not grow, searches alone can notice."""
+"""An index that lost its end, or all of it. Where the log does not grow, searches alone can notice."""
 
+from collections import OrderedDict
 from contextlib import suppress
+from dataclasses import dataclass
+from math import inf
 from time import monotonic
 from typing import Final
 
@@ -9,51 +12,81 @@ import structlog
 from tallystick.database.pools import Database
 from tallystick.errors import UnavailableError
 from tallystick.followers import queries
-from tallystick.ports import SearchIndex
 from tallystick.search.damage import ReportDamage
 from tallystick.search.follower import NAME
 
 _REST_SECONDS: Final = 10.0
+_ASK_SECONDS: Final = 3_600.0
 _MOST_REMEMBERED: Final = 1_000
 
 _log = structlog.get_logger("tallystick.search")
 
 
-class Losses:
-    """Looks for the reason of incomplete answers.
+@dataclass(slots=True)
+class _Standstill:
+    """An index that is behind its log and does not move.
 
-    A growing log's follower finds out by itself, since it is told after which seq to append.
+    Attributes:
+        through: Where it stands.
+        since: When that was seen, or last looked into.
+        asked: When it was last reported.
+    """
+
+    through: int
+    since: float
+    asked: float = -inf
+
+
+class Losses:
+    """Looks into indexes that are behind and stay there.
+
+    That is as it should be while no worker runs. It is a loss where the follower has handled more: a growing log's
+    follower finds out by itself, since it is told after which seq to append.
 
     Args:
         database: Where the follower's cursor is.
-        index: Of all logs.
         report: Sees to it that an index is made anew.
-        spare: Events that an index may be behind the cursor: a copy of it that answers may be behind others.
-        rest: Seconds between two looks at a log.
+        rest: Seconds for which an index must stand still.
     """
 
-    def __init__(
-        self, database: Database, index: SearchIndex, report: ReportDamage, spare: int, rest: float = _REST_SECONDS
-    ) -> None:
+    def __init__(self, database: Database, report: ReportDamage, rest: float = _REST_SECONDS) -> None:
         self._database = database
-        self._index = index
         self._report = report
-        self._spare = spare
         self._rest = rest
-        self._looked: dict[int, float] = {}
+        self._standing: OrderedDict[int, _Standstill] = OrderedDict()
 
-    async def look(self, log_id: int) -> None:
-        """See whether an index whose answer was incomplete is only behind, or has lost something; report that."""
-        now = monotonic()
-        if now < self._looked.get(log_id, now - self._rest) + self._rest:
-            return
-        if len(self._looked) >= _MOST_REMEMBERED:
-            self._looked.clear()
-        self._looked[log_id] = now
-        with suppress(UnavailableError):  # whoever asks next looks again
-            async with self._database.control_session() as connection:  # first: the index is ahead of the cursor
-                handled = await queries.handled_through(connection, NAME, log_id)
-            through = (await self._index.state(log_id)).through
-            if through + self._spare < handled:
-                _log.warning("index_lost", log_id=log_id, through=through, handled=handled)
+    async def look(self, log_id: int, through: int, head: int) -> None:
+        """Take note of how far an index was when it answered, and report it where it has lost something.
+
+        Reported once an hour at most: whoever cancelled the job that came of it, or sees another index than the
+        worker does, is left in peace meanwhile.
+
+        Args:
+            log_id: Whose index.
+            through: The last seq that it held.
+            head: The last of its log.
+        """
+        now, standing = monotonic(), self._standing.get(log_id)
+        if through >= head:
+            if standing is not None:
+                del self._standing[log_id]
+        elif standing is None:
+            self._standing[log_id] = _Standstill(through, now)
+            if len(self._standing) > _MOST_REMEMBERED:
+                self._standing.popitem(last=False)
+        elif standing.through != through:
+            standing.through, standing.since = through, now
+        elif now >= standing.since + self._rest:
+            standing.since = now
+            if now >= standing.asked + _ASK_SECONDS and await self._lost(log_id, through):
+                standing.asked = now
                 await self._report(log_id)
+
+    async def _lost(self, log_id: int, through: int) -> bool:
+        with suppress(UnavailableError):  # whoever searches next looks again
+            async with self._database.control_session() as connection:
+                handled = await queries.handled_through(connection, NAME, log_id)
+            if through < handled:
+                _log.warning("index_lost", log_id=log_id, through=through, handled=handled)
+                return True
+        return False

@@ -40,7 +40,7 @@ class SearchService:
         tails: What the index does not hold yet.
         cursors: Writes and reads the cursors of pages; the reader's.
         report_damage: Called when an index turns out to be damaged.
-        losses: Looks into incomplete answers.
+        losses: Looks into indexes that stay behind.
         metrics: Where it counts.
     """
 
@@ -112,11 +112,10 @@ class SearchService:
         request = SearchRequest(lower(wanted), order, listing.limit + 1, after)
         async with damage_reported(self._report_damage, log_id):
             hits, head = await asyncio.gather(self._index.search(log_id, request), self._tails.head(log_id))
+        await self._losses.look(log_id, hits.through, head)
         since_us = max((hit.received_us for hit in hits.hits), default=None)
         tail = await self._tails.between(log_id, hits.through, head, since_us)
         self._metrics.answered(complete=tail.complete)
-        if not tail.complete:
-            await self._losses.look(log_id)
         places = _merge(hits.hits, tail.documents, request)
         looked_at, shown = await self._read(log_id, places[: listing.limit], _judge(listing, narrowing))
         return Found(tuple(shown), tuple(looked_at), len(looked_at) < len(places), hits.through, tail.complete)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tallystick.followers.embedded import POLL_SECONDS
-from tallystick.followers.engine import Pace
+from tallystick.followers.engine import STRETCHES_A_TURN, Pace
 from tallystick.search.tail import MAX_BYTES
 from tallystick.settings import QueueSettings, SearchSettings
 
@@ -11,6 +11,7 @@ PAGE = " ".join((Path(__file__).parents[3] / "docs" / "explanation" / "search.md
 WORDS = {
     0.2: "five times a second",
     1.0: "a second",
+    2: "two",
     4: "four",
     5.0: "five seconds",
     10.0: "ten seconds",
@@ -29,7 +30,7 @@ def test_the_figures_are_the_defaults() -> None:
         f"looks at the heads of the logs, {WORDS[POLL_SECONDS]}",
         f"a sweep, after {WORDS[QueueSettings().sweep_interval]} at most, finds what nobody told",
         f"the Tantivy indices of {search.open_indexes} logs open",
-        f"takes {WORDS[pace.parallel]} logs at once",
+        f"takes {WORDS[pace.parallel]} logs at once, and each for {WORDS[STRETCHES_A_TURN]} stretches",
         f"In OpenSearch {WORDS[search.shared_logs]} logs share an index",
         f"*rolls* of {search.roll_events:,} events",
         f"stretches of up to {pace.stretch_events:,} events",

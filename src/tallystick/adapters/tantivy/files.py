@@ -30,6 +30,10 @@ _VERSION: Final = 3
 """An index of another version is made anew from the log."""
 
 
+class OutdatedIndexError(CorruptIndexError):
+    """An index that another release made: of no use to this one, and nothing to look into."""
+
+
 @dataclass(frozen=True, slots=True)
 class Roll:
     """A part of an index that holds consecutive events.
@@ -105,11 +109,12 @@ class LogFolder:
 
         Raises:
             CorruptIndexError: Its list of rolls is damaged, or it is the live one and missing.
+            OutdatedIndexError: Another release made it.
         """
         try:
             found = json.loads((self.generation(generation) / "rolls.json").read_bytes())
             if found["version"] != _VERSION:
-                raise self.corrupt()
+                raise OutdatedIndexError(f"the search index of log {self.log_id} is of another release")
             return Rolls(found["through"], tuple(Roll(**roll) for roll in found["rolls"]))
         except FileNotFoundError:
             if generation == self.live():
@@ -146,14 +151,21 @@ class LogFolder:
             if found.is_dir() and found.name not in named:
                 shutil.rmtree(found, ignore_errors=True)
 
-    def set_aside(self) -> None:
-        """Move the live generation out of the way, for somebody to look at; what was set aside before is removed."""
-        for former in self.path.parent.glob(f"{self.path.name}.corrupt-*"):
-            shutil.rmtree(former, ignore_errors=True)
+    def retire(self, *, kept: bool) -> None:
+        """Take the live generation away, no other.
+
+        Args:
+            kept: It is moved out of the way, for somebody to look at; what was kept before is removed.
+        """
         generation = self.live()
         (self.path / "live").unlink(missing_ok=True)
-        if generation is not None and self.generation(generation).exists():
-            self.generation(generation).rename(self.path.with_name(f"{self.path.name}.corrupt-{time.time_ns()}"))
+        if kept:
+            for former in self.path.parent.glob(f"{self.path.name}.corrupt-*"):
+                shutil.rmtree(former, ignore_errors=True)
+            if generation is not None and self.generation(generation).exists():
+                self.generation(generation).rename(self.path.with_name(f"{self.path.name}.corrupt-{time.time_ns()}"))
+        elif generation is not None:
+            self.remove(generation)
 
     def bytes(self, generation: str) -> int:
         """What a generation takes on disk."""

@@ -17,10 +17,10 @@ import tantivy
 from tantivy import Order
 
 from tallystick.adapters.tantivy.counting import count_rolls
-from tallystick.adapters.tantivy.files import FIRST_GENERATION, LogFolder, Roll, Rolls
+from tallystick.adapters.tantivy.files import FIRST_GENERATION, LogFolder, OutdatedIndexError, Roll, Rolls
 from tallystick.adapters.tantivy.forgetting import EARLIEST, LATEST, counted, extreme, forget_in
 from tallystick.adapters.tantivy.opened import OpenRoll
-from tallystick.adapters.tantivy.reading import Reading, damage_told, is_damaged
+from tallystick.adapters.tantivy.reading import Reading, damage_of, damage_told
 from tallystick.adapters.tantivy.schema import open_index, to_tantivy
 from tallystick.adapters.tantivy.searching import search_rolls
 from tallystick.ports import (
@@ -299,10 +299,11 @@ class TantivyIndex:
             return
         with self._guard:
             self._reading.pop(log_id, None)
-        if is_damaged(folder):
-            folder.set_aside()
-        else:
+        damage = damage_of(folder)
+        if damage is None:
             folder.remove_all()
+        else:
+            folder.retire(kept=not isinstance(damage, OutdatedIndexError))
 
     async def _close_idle(self) -> None:
         while True:

@@ -53,14 +53,14 @@ class Reading:
         self.generation, self.stamps, self.rolls = generation, stamps, rolls
 
 
-def is_damaged(folder: LogFolder) -> bool:
-    """Whether the live index of a log cannot be read."""
+def damage_of(folder: LogFolder) -> CorruptIndexError | None:
+    """Why the live index of a log cannot be read; None where it can."""
     try:
         with damage_told(folder):
             Reading().follow(folder)
-    except CorruptIndexError:
-        return True
-    return False
+    except CorruptIndexError as error:
+        return error
+    return None
 
 
 @contextmanager

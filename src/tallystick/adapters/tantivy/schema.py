@@ -22,9 +22,9 @@ from tallystick.query.terms import (
 
 _TERMS: Final = "terms at spaces"
 
-SEQ: Final = "place_seq"
-RECEIVED: Final = "place_received_us"
-OCCURRED: Final = "place_occurred_us"
+PLACE_SEQ: Final = "place_seq"
+PLACE_RECEIVED: Final = "place_received_us"
+PLACE_OCCURRED: Final = "place_occurred_us"
 """Columns of where an event lies, its numbers `scattered`."""
 
 _BITS: Final = 60
@@ -53,7 +53,7 @@ def _build() -> tantivy.Schema:
     builder = tantivy.SchemaBuilder()
     builder.add_integer_field("seq", fast=True)
     builder.add_integer_field("occurred_us", fast=True)
-    for column in (SEQ, RECEIVED, OCCURRED):
+    for column in (PLACE_SEQ, PLACE_RECEIVED, PLACE_OCCURRED):
         builder.add_integer_field(column, fast=True)
     builder.add_text_field("text", tokenizer_name=_TERMS, index_option="position")
     builder.add_text_field("paths", tokenizer_name=_TERMS, index_option="position")
@@ -79,9 +79,9 @@ def to_tantivy(document: Document) -> tantivy.Document:
     made = tantivy.Document()
     made.add_integer("seq", document.seq)
     made.add_integer("occurred_us", document.occurred_us)
-    made.add_integer(SEQ, scattered(document.seq))
-    made.add_integer(RECEIVED, scattered(document.received_us))
-    made.add_integer(OCCURRED, scattered(document.occurred_us))
+    made.add_integer(PLACE_SEQ, scattered(document.seq))
+    made.add_integer(PLACE_RECEIVED, scattered(document.received_us))
+    made.add_integer(PLACE_OCCURRED, scattered(document.occurred_us))
     made.add_text("text", document.text)
     made.add_text("paths", document.paths)
     made.add_text("terms", document.terms)

@@ -11,9 +11,9 @@ from tallystick.adapters.tantivy.expecting import Expected, expect
 from tallystick.adapters.tantivy.files import Roll
 from tallystick.adapters.tantivy.opened import OpenRoll
 from tallystick.adapters.tantivy.schema import (
-    OCCURRED,
-    RECEIVED,
-    SEQ,
+    PLACE_OCCURRED,
+    PLACE_RECEIVED,
+    PLACE_SEQ,
     compile_query,
     every,
     gathered,
@@ -143,7 +143,7 @@ class _Page:
         query: What is looked for.
         request: The page of the log that it becomes part of.
         limit: Most hits.
-        few: No more match in all of the roll, so that nothing needs to be sorted to find the first.
+        few: At most as many documents of the roll match, so that nothing needs to be sorted to find the first.
     """
 
     searcher: Searcher
@@ -175,7 +175,7 @@ class _Page:
         the page needs them.
         """
         if self.few:
-            return self._in_order(self._search(occurred_between(low, high), None, self.limit))
+            return self._from_where_it_begins(self._search(occurred_between(low, high), None, self.limit))
         found: list[Hit] = []
         while len(found) < self.limit and low <= high:
             wanted = self.limit - len(found) + _SPARE
@@ -183,7 +183,7 @@ class _Page:
             crowded = hits[-1].occurred_us if len(hits) == wanted else None
             if crowded is not None:
                 hits = [hit for hit in hits if hit.occurred_us != crowded]
-            found += self._in_order(hits)
+            found += self._from_where_it_begins(hits)
             if crowded is None:
                 break
             if len(found) < self.limit:
@@ -200,7 +200,7 @@ class _Page:
             narrowed.append(number_range("seq", *bounds))
         return self._search(narrowed, "seq", limit)
 
-    def _in_order(self, hits: list[Hit]) -> list[Hit]:
+    def _from_where_it_begins(self, hits: list[Hit]) -> list[Hit]:
         """Those that come after where the page begins, in its order."""
         if self.request.after is not None:
             hits = [hit for hit in hits if self.request.reaches(hit.occurred_us, hit.seq)]
@@ -215,9 +215,9 @@ class _Page:
         if not result.hits:
             return []
         sorted_by, places = zip(*result.hits, strict=True)
-        received = self._column(RECEIVED, places)
-        seqs = sorted_by if by == "seq" else self._column(SEQ, places)
-        occurred = sorted_by if by == "occurred_us" else self._column(OCCURRED, places)
+        received = self._column(PLACE_RECEIVED, places)
+        seqs = sorted_by if by == "seq" else self._column(PLACE_SEQ, places)
+        occurred = sorted_by if by == "occurred_us" else self._column(PLACE_OCCURRED, places)
         return list(map(Hit, seqs, received, occurred))
 
     def _column(self, name: str, places: Sequence[tantivy.DocAddress]) -> list[int]:
