@@ -17,6 +17,7 @@ from tallystick.bench.openloop import send_at
 from tallystick.bench.payloads import Payloads
 from tallystick.bench.report import Figure, Latency
 from tallystick.bench.requests import Request, post
+from tallystick.log.turns import PER_CLIENT
 
 ARRIVALS: Final = "events that arrive"
 
@@ -59,7 +60,8 @@ async def arriving(
         tenant_ids: Each request is of the next.
         rate: Events a second.
         seconds: For how long.
-        together: Events of a request; one is sent alone, more as an array.
+        together: Events of a request; one is sent alone, more as an array, over as many connections as a client may
+            have bulk requests on their way.
 
     Raises:
         ConfigurationError: A request was refused.
@@ -76,7 +78,13 @@ async def arriving(
     arrivals = Arrivals()
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as processes:
         sending = asyncio.get_running_loop().run_in_executor(
-            processes, _send, instance.url, bank, rate / together, seconds
+            processes,
+            _send,
+            instance.url,
+            bank,
+            rate / together,
+            seconds,
+            _CONNECTIONS if together == 1 else PER_CLIENT,
         )
         yield arrivals
         answers = await sending
@@ -89,6 +97,6 @@ async def arriving(
     arrivals.end(Figure(ARRIVALS, per_second, answers.elapsed, count, Latency.of(times), facts=facts))
 
 
-def _send(url: str, bank: list[Request], rate: float, seconds: float) -> Answers:
+def _send(url: str, bank: list[Request], rate: float, seconds: float, connections: int) -> Answers:
     requests = islice(cycle(bank), int(seconds * rate))
-    return uvloop.run(send_at(url, requests, rate=rate, connections=_CONNECTIONS))
+    return uvloop.run(send_at(url, requests, rate=rate, connections=connections))
