@@ -138,3 +138,15 @@ async def remove(owner: Connection, log_id: int, first_seq: int, last_seq: int, 
 def now_us() -> int:
     """Now, in Unix microseconds, cut to the millisecond."""
     return microseconds(datetime.now(UTC)) // 1000 * 1000
+
+
+async def put_cursor(owner: Connection, follower: str, log_id: int, seq: int) -> None:
+    """Have a follower say that it has handled all up to a seq."""
+    await owner.execute(
+        """
+        insert into tallystick.cursors (follower, log_id, seq) values ($1, $2, $3)
+            on conflict (follower, log_id) do update set seq = excluded.seq""",
+        follower,
+        log_id,
+        seq,
+    )

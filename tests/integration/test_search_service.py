@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import query_strategies as strategies
 from factories import make_log
-from stored_events import Put, Row, fill_log, now_us, put, remove
+from stored_events import Put, Row, fill_log, now_us, put, put_cursor, remove
 from tallystick.adapters.tantivy.index import TantivyIndex
 from tallystick.auth.keys import SigningKeys
 from tallystick.database.pools import Database
@@ -30,6 +30,7 @@ from tallystick.query.parser import parse
 from tallystick.query.predicate import compile_predicate
 from tallystick.query.terms import MatchAll
 from tallystick.query.timestamps import parse_timestamp
+from tallystick.search.damage import ReportDamage
 from tallystick.search.follower import NAME, documents_of
 from tallystick.search.losses import Losses
 from tallystick.search.model import SearchPage, SearchQuery
@@ -85,10 +86,11 @@ def asking(q: str = "", filters: Node = EVERYTHING, *, highlight: bool = False, 
     return SearchQuery(ListQuery(filters, **listing), parse(q) if q else EVERYTHING, highlight)
 
 
-def service_over(database: Database, index: SearchIndex, damaged: list[int], **settings: Any) -> SearchService:
-    async def report(log_id: int) -> None:
-        damaged.append(log_id)
+async def undamaged(log_id: int) -> None:
+    raise AssertionError(f"the index of log {log_id} was reported")
 
+
+def service_over(database: Database, index: SearchIndex, report: ReportDamage, **settings: Any) -> SearchService:
     reader = LogReader(database, CURSORS, Settings())
     losses = Losses(database, report, settings.pop("rest", 0.0))
     tails = Tails(LogSource(database), settings.pop("tail_events", 20_000), **settings)
@@ -98,8 +100,12 @@ def service_over(database: Database, index: SearchIndex, damaged: list[int], **s
 @asynccontextmanager
 async def searching(database: Database, root: Path, **settings: Any) -> AsyncGenerator[Searching]:
     damaged: list[int] = []
+
+    async def report(log_id: int) -> None:
+        damaged.append(log_id)
+
     async with TantivyIndex(root, SearchSettings(roll_events=1_000)) as index:
-        yield Searching(service_over(database, index, damaged, **settings), index, LogSource(database), damaged)
+        yield Searching(service_over(database, index, report, **settings), index, LogSource(database), damaged)
 
 
 @pytest.fixture
@@ -203,18 +209,6 @@ async def test_beyond_its_tail_a_search_says_that_it_is_not_complete(
         assert (seqs_of(page), page.complete) == (list(range(31, -1, -1)), True)
 
 
-async def follower_at(owner: Connection, log_id: int, seq: int) -> None:
-    """Have the index's follower say that it has handled all up to a seq."""
-    await owner.execute(
-        """
-        insert into tallystick.cursors (follower, log_id, seq) values ($1, $2, $3)
-            on conflict (follower, log_id) do update set seq = excluded.seq""",
-        NAME,
-        log_id,
-        seq,
-    )
-
-
 async def test_an_index_that_lost_what_was_in_it_is_reported_by_whom_it_answers(
     database: Database, owner: Connection, log_id: int, tmp_path: Path
 ) -> None:
@@ -227,9 +221,9 @@ async def test_an_index_that_lost_what_was_in_it_is_reported_by_whom_it_answers(
             return search.damaged
 
         await search.index_through(log_id, 19)
-        await follower_at(owner, log_id, 19)
+        await put_cursor(owner, NAME, log_id, 19)
         assert await ask(3) == [], "it is only behind"
-        await follower_at(owner, log_id, 49)
+        await put_cursor(owner, NAME, log_id, 49)
         await search.index_through(log_id, 20)
         assert await ask(1) == [], "it moves"
         await search.index_through(log_id, 49)
@@ -241,17 +235,6 @@ async def test_an_index_that_lost_what_was_in_it_is_reported_by_whom_it_answers(
         assert await ask(2) == [log_id]
         await search.index.drop(log_id)
         assert await ask(3) == [log_id, log_id]
-
-
-async def test_an_index_that_stands_still_is_looked_into_after_a_while(
-    database: Database, owner: Connection, log_id: int, tmp_path: Path
-) -> None:
-    await fill_log(owner, log_id, 50, **LOGIN)
-    await follower_at(owner, log_id, 49)
-    async with searching(database, tmp_path, rest=3_600.0) as search:
-        for _ in range(3):
-            await search.service.page(log_id, EVERYTHING, asking("login"))
-    assert search.damaged == []
 
 
 async def test_a_tail_of_large_events_is_bounded_too(
@@ -306,7 +289,7 @@ async def test_what_needs_no_index_goes_on_without_it(database: Database, owner:
             raise SearchDownError("the cluster does not answer")
 
     await fill_log(owner, log_id, 5, **LOGIN)
-    service = service_over(database, Down(Path("nowhere"), SearchSettings()), [])
+    service = service_over(database, Down(Path("nowhere"), SearchSettings()), undamaged)
     assert seqs_of(await service.page(log_id, EVERYTHING, asking())) == [4, 3, 2, 1, 0]
     assert seqs_of(await service.page(log_id, EVERYTHING, asking("login", order="seq"))) == [0, 1, 2, 3, 4]
     with pytest.raises(SearchDownError):
@@ -340,7 +323,7 @@ async def test_nothing_leaves_that_the_principal_may_not_see(
         source = LogSource(database)
         stretch = await source.read(log_id, -1, None, limit=10, max_bytes=1 << 20)
         await index.append(log_id, await documents_of(stretch.events), through=3)
-        service = service_over(database, index, [])
+        service = service_over(database, index, undamaged)
         assert seqs_of(await service.page(log_id, Equals("user_id", "ada"), asking("login"))) == [2, 0]
         assert seqs_of(await service.page(log_id, EVERYTHING, asking(filters=Equals("user_id", "bob")))) == [1]
 

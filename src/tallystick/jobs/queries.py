@@ -230,7 +230,7 @@ async def set_aside(
          where id = $1::text::uuid and (kind = any ($2) or kind || ' ' || tenant_id = any ($3))
            and state in ('queued', 'running') and (leased_until is null or leased_until < clock_timestamp())
            and not cancel_requested
-        returning id::text, kind""",
+        returning id""",
         job_id,
         kinds,
         tenants,

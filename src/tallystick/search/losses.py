@@ -68,8 +68,7 @@ class Losses:
         """
         now, standing = monotonic(), self._standing.get(log_id)
         if through >= head:
-            if standing is not None:
-                del self._standing[log_id]
+            self._standing.pop(log_id, None)
         elif standing is None:
             self._standing[log_id] = _Standstill(through, now)
             if len(self._standing) > _MOST_REMEMBERED:
@@ -78,15 +77,14 @@ class Losses:
             standing.through, standing.since = through, now
         elif now >= standing.since + self._rest:
             standing.since = now
-            if now >= standing.asked + _ASK_SECONDS and await self._lost(log_id, through):
-                standing.asked = now
-                await self._report(log_id)
+            if now >= standing.asked + _ASK_SECONDS:
+                with suppress(UnavailableError):  # the answer is good as it is, and whoever searches next looks again
+                    await self._look_into(log_id, standing)
 
-    async def _lost(self, log_id: int, through: int) -> bool:
-        with suppress(UnavailableError):  # whoever searches next looks again
-            async with self._database.control_session() as connection:
-                handled = await queries.handled_through(connection, NAME, log_id)
-            if through < handled:
-                _log.warning("index_lost", log_id=log_id, through=through, handled=handled)
-                return True
-        return False
+    async def _look_into(self, log_id: int, standing: _Standstill) -> None:
+        async with self._database.control_session() as connection:
+            handled = await queries.handled_through(connection, NAME, log_id)
+        if standing.through < handled:
+            _log.warning("index_lost", log_id=log_id, through=standing.through, handled=handled)
+            await self._report(log_id)
+            standing.asked = monotonic()
